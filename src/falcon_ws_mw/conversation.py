@@ -1,0 +1,348 @@
+"""One connection from handshake to clean-up.
+
+`open` runs inside Falcon, in the middleware's hook, and decides about the handshake. `run` goes
+on in the wrapper once Falcon's stack is unwound: it reads, has each message handled before the
+next is read, and answers. However it ends, `on_ws_disconnect` runs once and nothing remains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import falcon
+from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
+import falcon.asgi
+
+from falcon_ws_mw import close_codes, falcon_internals
+from falcon_ws_mw.connection import Connection, State
+from falcon_ws_mw.envelope import Codec, MessageId, error_payload, wrap
+from falcon_ws_mw.errors import (
+    ConnectionNotFound,
+    InvalidName,
+    UnhandledMessage,
+    UnknownMessageType,
+)
+from falcon_ws_mw.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from falcon_ws_mw.handshake import Handshake
+    from falcon_ws_mw.manager import WebSocketConnectionManager
+    from falcon_ws_mw.options import CrashPolicy
+    from falcon_ws_mw.responders import Responder, ResponderTable
+
+logger = logging.getLogger('falcon_ws_mw')
+
+
+class _Crash(falcon.HTTPInternalServerError):
+    """What a client is told of an exception that nobody expected: nothing."""
+
+
+class Conversation:
+    """A connection and the resource that handles its messages.
+
+    Args:
+        handshake: The handshake to decide about.
+        req: Its request.
+        uri_params: The fields of the URI template.
+        manager: Where the connection becomes known.
+        make_resource: Gives the resource; called once.
+        table: The resource's responders.
+        codec: How frames are read and made.
+        crash_policy: What a crash in a handler does, unless the resource says it.
+    """
+
+    __slots__ = (
+        '_codec',
+        '_connection',
+        '_crash_policy',
+        '_handshake',
+        '_make_resource',
+        '_manager',
+        '_owes_disconnect',
+        '_resource',
+        '_table',
+        '_uri_params',
+        '_ws',
+    )
+
+    def __init__(
+        self,
+        handshake: Handshake,
+        req: falcon.asgi.Request,
+        uri_params: dict[str, Any],
+        *,
+        manager: WebSocketConnectionManager,
+        make_resource: Callable[[WebSocket], object],
+        table: ResponderTable,
+        codec: Codec,
+        crash_policy: CrashPolicy,
+    ) -> None:
+        self._handshake = handshake
+        self._uri_params = uri_params
+        self._manager = manager
+        self._make_resource = make_resource
+        self._table = table
+        self._codec = codec
+        self._crash_policy = table.crash_policy or crash_policy
+        self._resource: object = None
+        self._owes_disconnect = False
+        self._connection = Connection(
+            manager.new_id(),
+            handshake.server_send,
+            default_reasons=handshake.app.ws_options.default_close_reasons,
+            limits=table.limits,
+        )
+        self._ws = WebSocket(self._connection, handshake, manager, codec, req, uri_params)
+        self._connection.websocket = self._ws
+
+    # -- the handshake
+
+    async def open(self) -> bool:
+        """Let `on_ws_connect` decide, then accept or refuse.
+
+        Returns:
+            Whether there is anything to `run`; if not, nothing of the connection remains.
+        """
+        self._manager.add_connection(self._connection.id, self._connection)
+        try:
+            self._owes_disconnect = await self._is_welcome()
+            if not self._handshake.decided:
+                await self._accept()
+        finally:
+            if not self._owes_disconnect:
+                self._manager.remove_connection(self._connection.id)
+        if self._handshake.refused:
+            await self._connection.end(close_codes.ABNORMAL)
+        return not self._handshake.refused
+
+    async def _is_welcome(self) -> bool:
+        seconds = self._table.limits.connect_timeout_seconds
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                self._resource = self._connection.resource = self._make_resource(self._ws)
+                answer = await self._ask_to_connect()
+        except WebSocketDisconnected:
+            await self._refuse(falcon.HTTPForbidden())
+        except Exception as error:  # noqa: BLE001  # answered or logged below
+            if limit.expired():
+                logger.warning('on_ws_connect took over %s s: the handshake is refused', seconds)
+                await self._refuse(falcon.HTTPServiceUnavailable())
+            else:
+                answered = await self._answer_to(error, self._table.connect)
+                await self._refuse(answered or falcon.HTTPInternalServerError())
+        else:
+            if answer is False or (self._table.only_true_accepts and answer is not True):
+                await self._refuse(falcon.HTTPForbidden())
+            else:
+                return not self._handshake.refused
+        return False
+
+    async def _ask_to_connect(self) -> Any:
+        connect = self._table.connect
+        if connect is None:
+            return True
+        positional = (self._ws.req, self._ws)
+        return await connect.call(self._resource, positional, self._uri_params)
+
+    async def _accept(self) -> None:
+        try:
+            await self._ws.accept()
+        except WebSocketDisconnected:  # the client did not wait: `run` finds it ended
+            pass
+        except Exception:  # servers differ on a client that has vanished
+            logger.debug('the accept failed', exc_info=True)
+            await self._connection.end(close_codes.ABNORMAL)
+
+    async def _refuse(self, error: HTTPError | HTTPStatus) -> None:
+        """Refuse the handshake; where it was accepted by hand before, close."""
+        try:
+            await self._handshake.refuse(error)
+        except OSError:
+            pass  # nobody is left to be told
+        self._connection.close(close_codes.from_http_status(error.status_code))
+
+    # -- the conversation
+
+    async def run(self) -> None:
+        """Handle messages until the connection has ended, then clean up."""
+        try:
+            await self._handle_messages()
+        finally:
+            self._manager.remove_connection(self._connection.id)
+            # A closed generator may not await: its event loop is gone.
+            if not isinstance(sys.exception(), GeneratorExit):
+                await self._leave()
+
+    async def _handle_messages(self) -> None:
+        connection, ws = self._connection, self._ws
+        while connection.state is not State.CLOSED:
+            event = await ws.receive_event()
+            if event['type'] == 'websocket.receive' and connection.state is State.OPEN:
+                text = event.get('text')
+                await self._handle(event['bytes'] if text is None else text)
+
+    async def _leave(self) -> None:
+        await self._connection.end(close_codes.ABNORMAL)  # keeps the code that is known
+        disconnect = self._table.disconnect
+        if disconnect is None or not self._owes_disconnect:
+            return
+        self._owes_disconnect = False
+        positional = (self._ws, self._connection.close_code)
+        try:
+            await disconnect.call(self._resource, positional, self._uri_params)
+        except WebSocketDisconnected:
+            pass
+        except Exception as error:  # noqa: BLE001  # logged
+            self._log_crash(error, disconnect)
+
+    async def _handle(self, raw: str | bytes) -> None:
+        try:
+            incoming = self._codec.decode(raw)
+            responder = self._table.messages.get(incoming.type)
+            if responder is None:
+                if self._table.any_message is None:
+                    raise UnknownMessageType(incoming.type, id=incoming.id)
+                await self._respond(
+                    self._table.any_message, raw, incoming.id, (self._ws, incoming.message)
+                )
+                return
+        except UnhandledMessage as error:
+            await self._handle_unhandled(raw, error)
+            return
+        await self._respond(
+            responder,
+            raw,
+            incoming.id,
+            (self._ws,),
+            payload=incoming.payload,
+            message=incoming.message,
+        )
+
+    async def _handle_unhandled(self, raw: str | bytes, error: UnhandledMessage) -> None:
+        unhandled = self._table.unhandled
+        if unhandled is None:
+            await self._say_error(error.to_http_error(), error.id, raw)
+            return
+        positional = (self._ws, raw, error)
+        await self._respond(unhandled, raw, error.id, positional, unanswered=error)
+
+    async def _respond(
+        self,
+        responder: Responder,
+        raw: str | bytes,
+        message_id: MessageId | None,
+        positional: tuple[Any, ...],
+        *,
+        unanswered: UnhandledMessage | None = None,
+        **named: Any,
+    ) -> None:
+        """Call a responder, and answer its message if that is a request.
+
+        Args:
+            responder: What to call.
+            raw: The frame; the answer goes out in the same kind of frame.
+            message_id: The request's id, if it is one.
+            positional: What the responder gets by position.
+            unanswered: The error that answers a request for which nothing is returned.
+            named: What the responder may get by name.
+        """
+        try:
+            result = await responder.call(self._resource, positional, self._uri_params, **named)
+            if message_id is None:
+                return
+            if result is None and unanswered is not None:
+                await self._say_error(unanswered.to_http_error(), message_id, raw)
+            else:
+                await self._say(wrap('reply', result, message_id), raw)
+        except WebSocketDisconnected:
+            # Either this one's, and the end is about to be read, or another one's.
+            if message_id is not None:
+                await self._say_error(_Crash(), message_id, raw)
+        except Exception as error:  # noqa: BLE001  # answered or logged
+            await self._handle_failure(error, responder, raw, message_id)
+
+    async def _handle_failure(
+        self, error: Exception, responder: Responder, raw: str | bytes, message_id: MessageId | None
+    ) -> None:
+        answer = await self._answer_to(error, responder)
+        if answer is None:
+            if message_id is not None:
+                await self._say_error(_Crash(), message_id, raw)
+        elif isinstance(answer, _Crash) and self._crash_policy == 'close':
+            self._manager.remove_connection(self._connection.id)
+            self._connection.close(self._handshake.app.ws_options.error_close_code)
+        elif isinstance(answer, HTTPStatus):
+            await self._say_error(
+                HTTPError(answer.status_code, description=answer.text), message_id, raw
+            )
+        else:
+            await self._say_error(answer, message_id, raw)
+
+    # -- saying
+
+    async def _say_error(
+        self, error: HTTPError, message_id: MessageId | None, raw: str | bytes
+    ) -> None:
+        await self._say(wrap('error', error_payload(error), message_id), raw)
+
+    async def _say(self, message: dict[str, Any], raw: str | bytes) -> None:
+        frame = self._codec.encode_object(message, binary=isinstance(raw, bytes))
+        try:
+            await self._connection.send(frame)
+        except WebSocketDisconnected:
+            pass  # the end of the connection answers everything
+
+    # -- errors
+
+    async def _answer_to(
+        self, error: Exception, responder: Responder | None
+    ) -> HTTPError | HTTPStatus | None:
+        """What the client is told of an exception.
+
+        A handler that the app registered for it is called first, as Falcon would.
+
+        Returns:
+            The answer; `None` if the app's handler took care of it.
+        """
+        app = self._handshake.app
+        handler = falcon_internals.own_error_handler(app, error)
+        taken = False
+        if handler is not None:
+            try:
+                await self._call_error_handler(handler, error)
+                taken = True
+            except Exception as derived:  # noqa: BLE001  # it replaces the error
+                error = derived
+        if isinstance(error, WebSocketDisconnected):
+            return None
+        falcon_internals.report_error(app, self._ws.req, error, self._uri_params)
+        return None if taken else self._http_error(error, responder)
+
+    def _http_error(self, error: Exception, responder: Responder | None) -> HTTPError | HTTPStatus:
+        if isinstance(error, (HTTPError, HTTPStatus)):
+            return error
+        if isinstance(error, UnhandledMessage):
+            return error.to_http_error()
+        if isinstance(error, InvalidName):
+            return falcon.HTTPBadRequest(title='Invalid name', description=str(error))
+        if isinstance(error, ConnectionNotFound):
+            return falcon.HTTPNotFound(title='Connection not found', description=str(error))
+        self._log_crash(error, responder)
+        return _Crash()
+
+    async def _call_error_handler(
+        self, handler: falcon_internals.ErrorHandler, error: Exception
+    ) -> None:
+        named = {'ws': self._ws} if 'ws' in inspect.signature(handler).parameters else {}
+        await handler(self._ws.req, None, error, self._uri_params, **named)
+
+    def _log_crash(self, error: Exception, responder: Responder | None) -> None:
+        name = responder.name if responder else type(self._resource).__qualname__
+        logger.error('%s raised %s', name, type(error).__name__, exc_info=error)

@@ -1,0 +1,159 @@
+"""What can go wrong, split by who must act.
+
+FalconWebSocketError
+├── ConfigurationError (ValueError)   the developer, before the app serves
+├── InvalidName (ValueError)          the caller: not a room or user name
+├── InvalidCloseCode (ValueError)     the caller: not a code that may be sent
+├── ConnectionNotFound (LookupError)  the caller: nobody has that id any more
+├── OutboxFull                        the caller: more was said than may wait
+└── UnhandledMessage                  the client; what `on_ws_unhandled` receives
+    ├── MalformedMessage              no message could be read from the frame
+    └── UnknownMessageType            nobody handles that type
+
+Errors carry facts as attributes; their text is built here, and says what was found, what was
+expected and the cure.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import falcon
+
+MAX_NAME_BYTES = 255
+"""The longest room or user name, in bytes of UTF-8."""
+
+
+class FalconWebSocketError(Exception):
+    """The root of every error that this library raises."""
+
+
+class ConfigurationError(FalconWebSocketError, ValueError):
+    """The app is put together in a way that cannot work.
+
+    Raised while the app is assembled or when it starts; where that was impossible, the first
+    handshake is refused and the error is logged.
+    """
+
+
+class InvalidName(FalconWebSocketError, ValueError):
+    """A room or user name is not non-empty text of at most 255 bytes.
+
+    Attributes:
+        kind: What was to be named: `'room'` or `'user'`.
+        name: The name that was given.
+    """
+
+    def __init__(self, kind: str, name: object) -> None:
+        self.kind = kind
+        self.name = name
+        super().__init__(kind, name)
+
+    def __str__(self) -> str:
+        return (
+            f'{_shortened(self.name)} is not a {self.kind} name: '
+            f'expected non-empty text of at most {MAX_NAME_BYTES} bytes in UTF-8'
+        )
+
+
+class InvalidCloseCode(FalconWebSocketError, ValueError):
+    """A close code may not be sent (RFC 6455 §7.4).
+
+    Attributes:
+        code: The code that was given.
+    """
+
+    def __init__(self, code: object) -> None:
+        self.code = code
+        super().__init__(code)
+
+    def __str__(self) -> str:
+        return (
+            f'{self.code!r} is not a close code that an endpoint may send: '
+            'expected 1000-1003, 1007-1014 or 3000-4999; 4000-4999 are yours to define'
+        )
+
+
+class ConnectionNotFound(FalconWebSocketError, LookupError):
+    """No connection has this id: it was never known, or it has ended.
+
+    Attributes:
+        connection_id: The id that was looked for.
+    """
+
+    def __init__(self, connection_id: str) -> None:
+        self.connection_id = connection_id
+        super().__init__(connection_id)
+
+    def __str__(self) -> str:
+        return f'no connection has the id {_shortened(self.connection_id)}; it may have ended'
+
+
+class OutboxFull(FalconWebSocketError):
+    """More was sent before the handshake was accepted than may wait.
+
+    Attributes:
+        max_messages: The bound on waiting messages.
+        max_bytes: The bound on the bytes of waiting messages.
+    """
+
+    def __init__(self, max_messages: int | None, max_bytes: int | None) -> None:
+        self.max_messages = max_messages
+        self.max_bytes = max_bytes
+        super().__init__(max_messages, max_bytes)
+
+    def __str__(self) -> str:
+        return (
+            'nothing can be delivered before the connection is accepted, and the outbox is full '
+            f'(max_outbox_messages={self.max_messages}, max_outbox_bytes={self.max_bytes}); '
+            'call `await ws.accept()` first'
+        )
+
+
+class UnhandledMessage(FalconWebSocketError):
+    """A frame from the client that no handler was called for.
+
+    Attributes:
+        description: What was found and what was expected, for the client to read.
+        id: The message's `id` as far as it could be read, else `None`.
+    """
+
+    status: ClassVar[int] = 400
+
+    def __init__(self, description: str, *, id: str | int | None = None) -> None:
+        self.description = description
+        self.id = id
+        super().__init__(description)
+
+    def to_http_error(self) -> falcon.HTTPError:
+        """The answer that the client gets, in Falcon's form."""
+        return falcon.HTTPError(self.status, title=self.title, description=self.description)
+
+    title: ClassVar[str] = 'Unhandled message'
+
+
+class MalformedMessage(UnhandledMessage):
+    """The frame is not a message: not JSON, not an object, no usable type, a bad id."""
+
+    title = 'Malformed message'
+
+
+class UnknownMessageType(UnhandledMessage):
+    """The message is well-formed, but this route has no handler for its type.
+
+    Attributes:
+        type: The type that the client named.
+    """
+
+    status = 404
+    title = 'Unknown message type'
+
+    def __init__(self, type: str, *, id: str | int | None = None) -> None:
+        self.type = type
+        super().__init__(f'nothing here handles messages of type {_shortened(type)}', id=id)
+
+
+def _shortened(value: object, limit: int = 80) -> str:
+    """The value as a literal, cut to a length that is safe to log and to send."""
+    text = repr(value)
+    return text if len(text) <= limit else f'{text[:limit]}…'

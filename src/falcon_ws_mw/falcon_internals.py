@@ -1,0 +1,154 @@
+"""Every touch of a private name of Falcon, each with what happens where it is gone.
+
+Nothing else in the library reaches behind Falcon's public API. Each function says its public
+fall-back; `tests/test_falcon_internals.py` runs them with and without the private names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+import json
+import re
+from typing import Any, NamedTuple, TypeAlias
+
+import falcon
+import falcon.asgi
+import falcon.inspect
+from falcon.media import JSONHandlerWS
+from falcon.routing import CompiledRouter, map_http_methods
+
+App: TypeAlias = 'falcon.asgi.App[Any, Any]'
+
+_FIELD = re.compile(r'\{\s*([A-Za-z_]\w*)')
+
+
+class Route(NamedTuple):
+    """One route of an app.
+
+    Attributes:
+        uri_template: The template, or `None` where a router does not tell.
+        resource: The resource object.
+        method_map: HTTP method, or `'WEBSOCKET'`, to responder.
+    """
+
+    uri_template: str | None
+    resource: object
+    method_map: dict[str, Any]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names of the fields in the template."""
+        return template_fields(self.uri_template or '')
+
+    @property
+    def suffixed(self) -> bool:
+        """Whether it was added with a `suffix`, so that `on_get_<suffix>` answers GET.
+
+        Falcon keeps no suffix, but refuses one that maps no responder. So a suffixed route has a
+        method of its resource that would not be mapped without a suffix.
+        """
+        plain = map_http_methods(self.resource)
+        default = getattr(self.resource, 'on_request', None)
+        return any(
+            getattr(responder, '__self__', None) is self.resource
+            and responder not in (plain.get(method), default)
+            for method, responder in self.method_map.items()
+        )
+
+
+def template_fields(uri_template: str) -> frozenset[str]:
+    """The names of the fields in a URI template."""
+    return frozenset(_FIELD.findall(uri_template))
+
+
+def all_routes(app: App) -> list[Route] | None:
+    """Every route of the app.
+
+    Fall-back: `None` where the router is not Falcon's own or hides its nodes; the caller then
+    checks each route at its first handshake.
+    """
+    router = getattr(app, '_router', None)
+    roots = getattr(router, '_roots', None)
+    if not isinstance(router, CompiledRouter) or not isinstance(roots, list):
+        return None
+    return list(_walk(roots))
+
+
+def _walk(nodes: list[Any]) -> Iterator[Route]:
+    for node in nodes:
+        if node.resource is not None:
+            yield Route(node.uri_template, node.resource, node.method_map or {})
+        yield from _walk(node.children)
+
+
+def find_route(app: App, path: str, req: falcon.asgi.Request | None = None) -> Route | None:
+    """The route that a path leads to.
+
+    Fall-back: `None` where the router cannot be asked, as for a path without a route.
+    """
+    router = getattr(app, '_router', None)
+    if router is None:
+        return None
+    try:
+        found = router.find(path, req=req)
+    except Exception:  # noqa: BLE001  # an app's own router may want a request, and may raise
+        return None
+    if found is None or found[0] is None:
+        return None
+    return Route(found[3] if len(found) > 3 else None, found[0], found[1])
+
+
+def middleware_of(app: App) -> list[object]:
+    """The app's middleware components in the order they run.
+
+    Fall-back: none, so that checks of their order pass.
+    """
+    return list(getattr(app, '_unprepared_middleware', ()))
+
+
+ErrorHandler: TypeAlias = Callable[..., Awaitable[None]]
+
+
+def own_error_handler(app: App, error: Exception) -> ErrorHandler | None:
+    """The handler that the app registered for an error by `add_error_handler`.
+
+    Falcon's own default handlers do not count.
+
+    Fall-back: `None`, as if the app had registered none.
+    """
+    find = getattr(app, '_find_error_handler', None)
+    handler: ErrorHandler | None = find(error) if find is not None else None
+    if handler is None or getattr(handler, '__module__', '').startswith('falcon.'):
+        return None
+    return handler
+
+
+def report_error(
+    app: App, req: falcon.asgi.Request, error: Exception, params: dict[str, Any]
+) -> None:
+    """Tell the reporter set by `app.set_error_reporter` (Falcon 4.4) of an error we answered.
+
+    Fall-back: nothing is reported.
+    """
+    reporter = getattr(app, '_report_error', None)
+    if reporter is not None:
+        reporter(req, error, params, True)
+
+
+def is_default_text_handler(handler: object) -> bool:
+    """Whether this is Falcon's untouched TEXT media handler, which orjson may stand in for.
+
+    A customised `JSONHandlerWS` has the same type; only its functions tell.
+
+    Fall-back: `False`, so that a handler we cannot look into is the app's own and is used.
+    """
+    if type(handler) is not JSONHandlerWS:
+        return False
+    dumps = getattr(handler, '_dumps', None)
+    return (
+        getattr(handler, '_loads', None) is json.loads
+        and isinstance(dumps, partial)
+        and dumps.func is json.dumps
+        and dumps.keywords == {'ensure_ascii': False}
+    )

@@ -1,0 +1,162 @@
+"""One opening handshake: accepted or refused, once, and refused with its real HTTP status.
+
+The wrapper makes one for every WebSocket scope and puts it into the scope, where the middleware
+finds it: that is how the two know of each other. Falcon gets `handshake.send` in place of the
+server's, so that an `HTTPError` which another component raised before the accept reaches the
+client as more than the plain 403 that Falcon makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+import sys
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import falcon
+
+from falcon_ws_mw.close_codes import from_http_status
+
+if TYPE_CHECKING:
+    from falcon_ws_mw.connection import AsgiSend
+    from falcon_ws_mw.falcon_internals import App
+    from falcon_ws_mw.options import Refusals
+
+SCOPE_KEY: Final = 'falcon_ws_mw'
+"""Under this name the scope tells that our wrapper stands around the app."""
+
+DENIAL_EXTENSION: Final = 'websocket.http.response'
+"""ASGI: "Websocket Denial Response", by which a server lets an app answer a handshake."""
+
+_LEFT_ALONE = (falcon.HTTPRouteNotFound, falcon.HTTPMethodNotAllowed)
+"""No such socket: Falcon closes 3404 or 3405, and clients of today see 403."""
+
+
+class ConversationStarts(BaseException):  # no error: it says what happens next
+    """Leaves Falcon's call stack from inside a hook, for the wrapper to go on.
+
+    A `BaseException`, so that no log line is written and no error handler or reporter is called
+    on the way. It never reaches the server.
+    """
+
+
+class Conversation(Protocol):
+    """What the middleware leaves for the wrapper to do."""
+
+    async def run(self) -> None:
+        """Handle messages until the connection has ended."""
+
+
+class Handshake:
+    """What a WebSocket scope becomes.
+
+    Args:
+        app: The Falcon app inside the wrapper.
+        scope: The ASGI scope.
+        receive: The server's receive.
+        send: The server's send.
+        refusals: How to refuse.
+        dispatches: Tells whether the route of a path is dispatched by us.
+
+    Attributes:
+        decided: Whether it has been accepted or refused.
+        refused: Whether it has been refused.
+        dispatcher: The middleware whose turn it is; there may be older ones in the app.
+        conversation: What goes on once Falcon is unwound; set by the middleware.
+    """
+
+    __slots__ = (
+        '_dispatches',
+        '_refusals',
+        'app',
+        'conversation',
+        'decided',
+        'dispatcher',
+        'receive',
+        'refused',
+        'scope',
+        'server_send',
+    )
+
+    def __init__(
+        self,
+        app: App,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: AsgiSend,
+        refusals: Refusals,
+        dispatches: Callable[[str], bool],
+    ) -> None:
+        self.app = app
+        self.scope = scope
+        self.receive = receive
+        self.server_send = send
+        self.decided = False
+        self.refused = False
+        self.dispatcher: object = None
+        self.conversation: Conversation | None = None
+        self._refusals = refusals
+        self._dispatches = dispatches
+
+    def send(self, event: dict[str, Any]) -> Awaitable[None]:
+        """The ASGI send that Falcon gets. After the decision it is the server's own."""
+        return self.server_send(event) if self.decided else self._decide(event)
+
+    async def _decide(self, event: dict[str, Any]) -> None:
+        error = sys.exc_info()[1]  # Falcon closes while it handles what was raised
+        if (
+            event['type'] == 'websocket.close'
+            and isinstance(error, falcon.HTTPError)
+            and not isinstance(error, _LEFT_ALONE)
+            and event.get('code') == from_http_status(error.status_code)
+            and self._dispatches(self.scope['path'])
+        ):
+            await self.refuse(error)
+        else:
+            self.decided = True
+            await self.server_send(event)
+
+    async def refuse(self, error: falcon.HTTPError | falcon.HTTPStatus) -> None:
+        """Refuse with the status, headers and body of an error.
+
+        Where the server cannot say that (or `refusals='close'`), the client sees a plain 403.
+        Does nothing on a handshake that is decided.
+        """
+        if self.decided:
+            return
+        extensions = self.scope.get('extensions') or {}
+        if self._refusals == 'close' or DENIAL_EXTENSION not in extensions:
+            await self.refuse_plainly(from_http_status(error.status_code))
+            return
+        self.decided = self.refused = True
+        body, headers = _response_of(error)
+        await self.server_send(
+            {
+                'type': 'websocket.http.response.start',
+                'status': error.status_code,
+                'headers': headers,
+            }
+        )
+        await self.server_send({'type': 'websocket.http.response.body', 'body': body})
+
+    async def refuse_plainly(self, code: int) -> None:
+        """Refuse without a status of ours: clients see 403."""
+        self.decided = self.refused = True
+        await self.server_send({'type': 'websocket.close', 'code': code})
+
+
+def _response_of(
+    error: falcon.HTTPError | falcon.HTTPStatus,
+) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The body and headers of the response that Falcon would make of an error."""
+    if isinstance(error, falcon.HTTPError):
+        body, media_type = error.to_json(), falcon.MEDIA_JSON
+    else:
+        body, media_type = (error.text or '').encode(), falcon.MEDIA_TEXT
+    given = error.headers or ()
+    items = given.items() if isinstance(given, Mapping) else given
+    pairs = [(name.lower(), value) for name, value in items]
+    names = {name for name, _ in pairs}
+    for name, value in (('content-type', media_type), ('content-length', str(len(body)))):
+        if name not in names:
+            pairs.append((name, value))
+    return body, [(name.encode('latin-1'), value.encode('latin-1')) for name, value in pairs]

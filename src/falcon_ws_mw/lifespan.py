@@ -1,0 +1,339 @@
+"""The ASGI wrapper: what starts and stops with the app, and `install`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+import logging
+from typing import Any
+
+import falcon.asgi
+
+from falcon_ws_mw import falcon_internals
+from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
+from falcon_ws_mw.manager import WebSocketConnectionManager
+from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, WrapperGuard, codec_of
+from falcon_ws_mw.options import CrashPolicy, Limits, Refusals, RestartPolicy, check_choice
+from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
+from falcon_ws_mw.responders import has_responders
+from falcon_ws_mw.workers import Worker, WorkerFunction
+
+logger = logging.getLogger('falcon_ws_mw')
+
+Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+
+class WebSocketLifespan:
+    """The app to serve: owns the connection manager and the workers.
+
+    Everything that it does not have itself is the Falcon app's, for reading and for setting, so
+    it can be used wherever the app was: `app.add_route(…)`, `app.ws_options = …`,
+    `isinstance(app, falcon.asgi.App)`, `falcon.testing`.
+
+    Args:
+        app: The Falcon app, with a `WebSocketDispatchMiddleware(manager)` as its last middleware.
+        manager: The connection manager, the middleware's own.
+        workers: Workers to add, each a coroutine function or `(function, *args)`.
+        refusals: How a handshake is refused: `'http'` (default) with the status, headers and body
+            of the `HTTPError` where the server can, or `'close'`, the plain 403 of ASGI.
+
+    Raises:
+        ConfigurationError: If the app is none for this, or a worker is none.
+    """
+
+    __slots__ = (
+        '_app',
+        '_codec_handlers',
+        '_dispatcher',
+        '_make_dispatcher',
+        '_manager',
+        '_refusals',
+        '_serving',
+        '_warned',
+    )
+
+    def __init__(
+        self,
+        app: falcon_internals.App,
+        manager: WebSocketConnectionManager,
+        *,
+        workers: Iterable[WorkerFunction | tuple[Any, ...]] = (),
+        refusals: Refusals = 'http',
+    ) -> None:
+        _check_app(app)
+        check_choice('refusals', refusals, Refusals)
+        self._app = app
+        self._manager = manager
+        self._refusals: Refusals = refusals
+        self._make_dispatcher: Callable[[], WebSocketDispatchMiddleware] | None = None
+        self._dispatcher: WebSocketDispatchMiddleware | None = None
+        self._codec_handlers: tuple[object, ...] = ()
+        self._serving = False
+        self._warned = False
+        for worker in workers:
+            function, *args = worker if isinstance(worker, tuple) else (worker,)
+            self.add_websocket_worker(function, *args)
+
+    # -- what it adds to the app
+
+    @property
+    def ws_connection_manager(self) -> WebSocketConnectionManager:
+        """The connection manager."""
+        return self._manager
+
+    def add_websocket_route(
+        self, uri_template: str, resource: type | object, *args: Any, **kwargs: Any
+    ) -> None:
+        """Add a WebSocket route: a class, of which each connection gets a fresh instance.
+
+        Args:
+            uri_template: A Falcon URI template without a resource.
+            resource: A class; or an instance of a plain resource, which all connections share.
+            args: Positional arguments for the class.
+            kwargs: Keyword arguments for the class.
+
+        Raises:
+            ConfigurationError: If the class cannot be made with the arguments, the template has a
+                resource, or an instance is given that must not be shared.
+        """
+        if isinstance(resource, WebSocketResource):
+            raise ConfigurationError(
+                f'an instance of {type(resource).__qualname__} was given for {uri_template!r}, but '
+                'a WebSocketResource belongs to one connection: give the class, its arguments '
+                'behind it'
+            )
+        self._check_template_is_free(uri_template)
+        if isinstance(resource, type):
+            resource = PerConnectionResource(resource, args, kwargs)
+        elif args or kwargs:
+            raise ConfigurationError(
+                f'arguments were given for {uri_template!r} with an instance of '
+                f'{type(resource).__qualname__}: they are for a class'
+            )
+        elif not has_responders(type(resource)):
+            raise ConfigurationError(
+                f'{type(resource).__qualname__} has no on_ws_* method to answer {uri_template!r}'
+            )
+        self._app.add_route(uri_template, resource)
+
+    def add_websocket_worker(
+        self,
+        worker: WorkerFunction,
+        *args: Any,
+        name: str | None = None,
+        restart: RestartPolicy = 'on_failure',
+    ) -> None:
+        """Run a coroutine function for as long as the app runs. Every process runs its own.
+
+        Args:
+            worker: A coroutine function.
+            args: Its arguments.
+            name: Its name in logs and statistics (default: its qualified name).
+            restart: When it is started again: `'on_failure'` (default) after a crash, `'always'`
+                also when it returns, `'never'`. Before that it pauses 0.1 s, doubling to 30 s;
+                after 30 s of running, 0.1 s again; jittered.
+
+        Raises:
+            ConfigurationError: If it is no coroutine function or does not take the arguments.
+        """
+        self._manager.workers.add(Worker(worker, args, name=name, restart=restart))
+
+    # -- the rest is the app's
+
+    @property  # type: ignore[misc]  # isinstance asks for it: tools check for a falcon App
+    def __class__(self) -> type:
+        return type(self._app)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == '_app':  # not set yet: while being copied or unpickled
+            raise AttributeError(name)
+        return getattr(self._app, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in WebSocketLifespan.__slots__ or hasattr(WebSocketLifespan, name):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._app, name, value)
+
+    def __dir__(self) -> Iterable[str]:
+        return {*object.__dir__(self), *dir(self._app)}
+
+    def __repr__(self) -> str:
+        return f'<WebSocketLifespan around {self._app!r}>'
+
+    # -- ASGI
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """The ASGI application (ASGI 3.0)."""
+        if scope['type'] == 'websocket':
+            await self._websocket(scope, receive, send)
+        elif scope['type'] == 'lifespan':
+            await self._lifespan(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _websocket(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        self._prepare()
+        if len(self._manager.workers) and not self._serving and not self._warned:
+            self._warned = True
+            logger.error(
+                'the server serves without ASGI lifespan: no worker runs; remove --lifespan off'
+            )
+        dispatcher = self._dispatcher
+        handshake = Handshake(
+            self._app,
+            scope,
+            receive,
+            send,
+            self._refusals,
+            lambda path: dispatcher is not None and dispatcher.is_ours(self._app, path),
+        )
+        handshake.dispatcher = dispatcher
+        try:
+            await self._app({**scope, SCOPE_KEY: handshake}, receive, handshake.send)
+        except ConversationStarts:
+            pass
+        conversation, handshake.conversation = handshake.conversation, None
+        if conversation is not None:
+            await conversation.run()
+
+    async def _lifespan(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        async def receive_first_checked() -> Event:
+            event = await receive()
+            if event['type'] == 'lifespan.startup':
+                self._check()
+            elif event['type'] == 'lifespan.shutdown':
+                await self._stop()  # workers first: they use what the app is about to close
+            return event
+
+        async def send_with_workers(event: Event) -> None:
+            if event['type'] == 'lifespan.startup.complete':
+                self._start()
+            await send(event)
+
+        try:
+            await self._app({**scope, SCOPE_KEY: self}, receive_first_checked, send_with_workers)
+        except ConfigurationError as error:
+            await send({'type': 'lifespan.startup.failed', 'message': str(error)})
+        finally:
+            await self._stop()
+
+    def _start(self) -> None:
+        self._manager.forget_all()
+        self._manager.workers.start()
+        self._serving = True
+
+    async def _stop(self) -> None:
+        if self._serving:
+            self._serving = False
+            await self._manager.workers.stop()
+
+    # -- putting it together
+
+    def _check(self) -> None:
+        """Everything that can be known to be wrong before the first connection.
+
+        Raises:
+            ConfigurationError: For the first thing that is.
+        """
+        self._prepare()
+        if self._dispatcher is None:
+            raise ConfigurationError(
+                'WebSocketLifespan stands around an app without WebSocketDispatchMiddleware: '
+                'give the app `middleware=[…, WebSocketDispatchMiddleware(manager)]`, or use '
+                '`install(app)`'
+            )
+        if self._dispatcher.manager is not self._manager:
+            raise ConfigurationError(
+                'WebSocketLifespan and WebSocketDispatchMiddleware have different managers: '
+                'give both the same'
+            )
+        self._dispatcher.check_order(self._app)
+        self._dispatcher.check_routes(self._app)
+
+    def _prepare(self) -> None:
+        """See that the dispatching middleware is there, and speaks as the app does."""
+        components = falcon_internals.middleware_of(self._app)
+        if self._make_dispatcher is None:
+            if self._dispatcher is None:
+                found = [c for c in components if isinstance(c, WebSocketDispatchMiddleware)]
+                self._dispatcher = found[-1] if found else None
+        elif self._dispatcher is None or (components and components[-1] is not self._dispatcher):
+            # Also when a component was added since: the new one is last, the old one steps back.
+            self._dispatcher = self._make_dispatcher()
+            self._app.add_middleware(self._dispatcher)
+        handlers = tuple(self._app.ws_options.media_handlers.values())
+        if handlers != self._codec_handlers:
+            self._codec_handlers = handlers
+            self._manager.codec = codec_of(self._app)
+
+    def _check_template_is_free(self, uri_template: str) -> None:
+        for route in falcon_internals.all_routes(self._app) or ():
+            if route.uri_template == uri_template:
+                raise ConfigurationError(
+                    f'{uri_template!r} has a resource, {type(route.resource).__qualname__}, which '
+                    'Falcon would replace: choose another template, or declare the on_ws_* '
+                    'methods on that resource'
+                )
+
+
+def install(
+    app: falcon_internals.App,
+    *,
+    manager: WebSocketConnectionManager | None = None,
+    backend: str = 'memory://',
+    limits: Limits | None = None,
+    crash_policy: CrashPolicy = 'answer',
+    refusals: Refusals = 'http',
+) -> WebSocketLifespan:
+    """Put the library around a Falcon app.
+
+    Serve what it returns, as in `app = install(app)`; the app alone refuses to start from then on.
+
+    Args:
+        app: A `falcon.asgi.App`.
+        manager: The connection manager, for apps that make it first and give it to their HTTP
+            resources (default: a new one).
+        backend: The backend of a new manager, by URL (default `'memory://'`: this process).
+        limits: The limits of routes that name none.
+        crash_policy: See `WebSocketDispatchMiddleware`.
+        refusals: See `WebSocketLifespan`.
+
+    Returns:
+        The ASGI app to serve, in every other way the app itself.
+
+    Raises:
+        ConfigurationError: If the app is none for this, or has the library already.
+    """
+    _check_app(app)
+    components = falcon_internals.middleware_of(app)
+    if any(isinstance(component, WrapperGuard) for component in components):
+        raise ConfigurationError(
+            'the app has falcon_ws_mw already: call install once, and not beside '
+            'WebSocketDispatchMiddleware'
+        )
+    if manager is None:
+        manager = WebSocketConnectionManager(backend)
+    elif backend != 'memory://':
+        raise ConfigurationError(
+            f'install got a manager and backend={backend!r}: a manager has its backend already, '
+            'give it there'
+        )
+    wrapper = WebSocketLifespan(app, manager, refusals=refusals)
+    settings: dict[str, Any] = {'limits': limits, 'crash_policy': crash_policy}
+    WebSocketDispatchMiddleware(manager, **settings)  # a wrong setting is said here and now
+    wrapper._make_dispatcher = lambda: WebSocketDispatchMiddleware(manager, **settings)
+    app.add_middleware(WrapperGuard())
+    return wrapper
+
+
+def _check_app(app: object) -> None:
+    if type(app) is WebSocketLifespan:
+        raise ConfigurationError('the app is wrapped already: call install once')
+    if not isinstance(app, falcon.asgi.App):
+        raise ConfigurationError(
+            f'{app!r} is not a falcon.asgi.App: install takes the app itself, before any other '
+            'ASGI middleware is put around it; WSGI (falcon.App) has no WebSockets'
+        )

@@ -1,0 +1,263 @@
+"""The Falcon edge: the two hooks, and which routes are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import logging
+from typing import TYPE_CHECKING, Any
+
+import falcon
+from falcon import WebSocketPayloadType as PayloadType
+import falcon.asgi
+from falcon.media import MissingDependencyHandler
+
+from falcon_ws_mw import falcon_internals
+from falcon_ws_mw.conversation import Conversation
+from falcon_ws_mw.envelope import Codec
+from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
+from falcon_ws_mw.options import DEFAULT_LIMITS, CrashPolicy, Limits, check_choice
+from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
+from falcon_ws_mw.responders import ResponderTable, build_table, has_responders
+
+if TYPE_CHECKING:
+    from falcon_ws_mw.falcon_internals import App, Route
+    from falcon_ws_mw.manager import WebSocketConnectionManager
+    from falcon_ws_mw.websocket import WebSocket
+
+logger = logging.getLogger('falcon_ws_mw')
+
+_FORGOTTEN = (
+    'falcon_ws_mw is in the middleware of this app, but not around it, so nothing would hold its '
+    'conversations: serve what `install(app)` or `WebSocketLifespan(app, manager)` returns, as in '
+    '`app = install(app)`'
+)
+
+
+class WrapperGuard:
+    """Says so when the app is served without its wrapper."""
+
+    async def process_startup(self, scope: dict[str, Any], event: dict[str, Any]) -> None:
+        """Stop the start of a bare app."""
+        if SCOPE_KEY not in scope:
+            raise ConfigurationError(_FORGOTTEN)
+
+    async def process_request_ws(self, req: falcon.asgi.Request, ws: falcon.asgi.WebSocket) -> None:
+        """Stop the handshake of a bare app that was never started (`--lifespan off`)."""
+        if SCOPE_KEY not in req.scope:
+            raise ConfigurationError(_FORGOTTEN)
+
+
+class WebSocketDispatchMiddleware(WrapperGuard):
+    """Dispatches the messages of WebSocket routes to `on_ws_<type>` methods.
+
+    It has to be the last component with WebSocket hooks, so that all others have had their say
+    before the first message; `install` sees to that.
+
+    Args:
+        manager: Where connections become known.
+        limits: The limits of routes that name none.
+        crash_policy: What an unexpected exception in a handler does: `'answer'` (default) with an
+            error 500, or `'close'` the connection, as Falcon does.
+    """
+
+    def __init__(
+        self,
+        manager: WebSocketConnectionManager,
+        *,
+        limits: Limits | None = None,
+        crash_policy: CrashPolicy = 'answer',
+    ) -> None:
+        check_choice('crash_policy', crash_policy, CrashPolicy)
+        self.manager = manager
+        self._limits = limits or DEFAULT_LIMITS
+        self._crash_policy: CrashPolicy = crash_policy
+        self._tables: dict[tuple[type, object], ResponderTable | ConfigurationError] = {}
+        self._logged: list[ConfigurationError] = []
+
+    # -- the hooks
+
+    async def process_request_ws(self, req: falcon.asgi.Request, ws: falcon.asgi.WebSocket) -> None:
+        """Refuse to serve where another component would be passed over."""
+        await super().process_request_ws(req, ws)
+        handshake: Handshake = req.scope[SCOPE_KEY]
+        if handshake.dispatcher is self:
+            self.check_order(handshake.app)
+
+    async def process_resource_ws(
+        self,
+        req: falcon.asgi.Request,
+        ws: falcon.asgi.WebSocket,
+        resource: object,
+        params: dict[str, Any],
+    ) -> None:
+        """Hold the handshake of a route that is ours, and leave Falcon for the conversation.
+
+        Raises:
+            ConversationStarts: On every route that is ours, whatever became of the handshake.
+        """
+        handshake: Handshake = req.scope[SCOPE_KEY]
+        if handshake.dispatcher is not self or not self._may_be_ours(resource):
+            return
+        route = falcon_internals.find_route(handshake.app, req.path, req)
+        if route is not None and route.suffixed:
+            return
+        try:
+            table = self._table(handshake.app, resource, req.uri_template, frozenset(params))
+        except ConfigurationError as error:
+            self._log_once(error)
+            await handshake.refuse(falcon.HTTPInternalServerError())
+            raise ConversationStarts from None
+        conversation = Conversation(
+            handshake,
+            req,
+            params,
+            manager=self.manager,
+            make_resource=_maker(resource),
+            table=table,
+            codec=self.manager.codec,
+            crash_policy=self._crash_policy,
+        )
+        if await conversation.open():
+            handshake.conversation = conversation
+        raise ConversationStarts
+
+    # -- which routes are ours
+
+    def is_ours(self, app: App, path: str) -> bool:
+        """Whether we dispatch the messages of the route of a path."""
+        route = falcon_internals.find_route(app, path)
+        return route is not None and self._may_be_ours(route.resource) and not route.suffixed
+
+    def _may_be_ours(self, resource: object) -> bool:
+        return isinstance(resource, PerConnectionResource) or has_responders(type(resource))
+
+    # -- checks
+
+    def check_order(self, app: App) -> None:
+        """Check that no component comes after us.
+
+        Raises:
+            ConfigurationError: If one does.
+        """
+        components = falcon_internals.middleware_of(app)
+        if not components:
+            return
+        if self not in components:
+            raise ConfigurationError(
+                'WebSocketLifespan stands around an app without WebSocketDispatchMiddleware: '
+                'give the app `middleware=[…, WebSocketDispatchMiddleware(manager)]`'
+            )
+        later = [
+            type(component).__qualname__
+            for component in components[components.index(self) + 1 :]
+            if hasattr(component, 'process_request_ws') or hasattr(component, 'process_resource_ws')
+        ]
+        if later:
+            raise ConfigurationError(
+                f'the WebSocket hooks of {", ".join(later)} would never run, since '
+                'WebSocketDispatchMiddleware comes before: make it the last of the middleware'
+            )
+
+    def check_routes(self, app: App) -> None:
+        """Build the table of every route, where the router shows its routes.
+
+        Raises:
+            ConfigurationError: For the first route that cannot work.
+        """
+        for route in falcon_internals.all_routes(app) or ():
+            _check_resource(route)
+            if self._may_be_ours(route.resource) and not route.suffixed:
+                self._table(app, route.resource, route.uri_template, route.fields)
+
+    def _table(
+        self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
+    ) -> ResponderTable:
+        cls = _class_of(resource)
+        key = (cls, uri_template or fields)
+        table = self._tables.get(key)
+        if table is None:
+            try:
+                table = self._build(app, resource, uri_template, fields)
+            except ConfigurationError as error:
+                table = error
+            self._tables[key] = table
+        if isinstance(table, ConfigurationError):
+            raise table
+        return table
+
+    def _log_once(self, error: ConfigurationError) -> None:
+        """Say what a start-up would have said, had it seen the route."""
+        if error not in self._logged:
+            self._logged.append(error)
+            logger.error('the handshake is refused: %s', error)
+
+    def _build(
+        self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
+    ) -> ResponderTable:
+        cls = _class_of(resource)
+        if hasattr(resource, 'on_websocket'):
+            raise ConfigurationError(
+                f'{cls.__qualname__} has on_websocket and on_ws_* methods: this version of '
+                'falcon_ws_mw dispatches whole routes only; keep one of them on this resource'
+            )
+        if uri_template is not None:
+            fields = falcon_internals.template_fields(uri_template)
+        routes = falcon_internals.all_routes(app) or ()
+        same_class = [route.fields for route in routes if _class_of(route.resource) is cls]
+        return build_table(
+            cls,
+            fields,
+            frozenset().union(*same_class) - fields,
+            limits=self._limits,
+            short_names=issubclass(cls, WebSocketResource),
+        )
+
+
+def codec_of(app: App) -> Codec:
+    """How the app's own media handlers, where it has any, read and make frames."""
+    handlers: Mapping[PayloadType, Any] = app.ws_options.media_handlers
+    text = handlers[PayloadType.TEXT]
+    binary = handlers[PayloadType.BINARY]
+    text_is_own = not falcon_internals.is_default_text_handler(text)
+    binary_is_usable = not isinstance(binary, MissingDependencyHandler)
+    return Codec(
+        loads=text.deserialize if text_is_own else None,
+        dumps=text.serialize if text_is_own else None,
+        load_binary=binary.deserialize if binary_is_usable else None,
+        dump_binary=binary.serialize if binary_is_usable else None,
+    )
+
+
+def _class_of(resource: object) -> type:
+    return resource.cls if isinstance(resource, PerConnectionResource) else type(resource)
+
+
+def _maker(resource: object) -> Callable[[WebSocket], object]:
+    """What gives a conversation its resource: the shared one, or a fresh one."""
+    if not isinstance(resource, PerConnectionResource):
+        return lambda ws: resource
+
+    def make(ws: WebSocket) -> object:
+        fresh = resource.make()
+        if isinstance(fresh, WebSocketResource):
+            fresh.ws = ws
+        return fresh
+
+    return make
+
+
+def _check_resource(route: Route) -> None:
+    """Check what Falcon accepts as a resource, and we know to be a mistake."""
+    resource = route.resource
+    if isinstance(resource, WebSocketResource):
+        raise ConfigurationError(
+            f'{type(resource).__qualname__} at {route.uri_template!r} is a WebSocketResource, one '
+            'for each connection: give the class to app.add_websocket_route, not an instance to '
+            'app.add_route'
+        )
+    if isinstance(resource, type) and has_responders(resource):
+        raise ConfigurationError(
+            f'the resource at {route.uri_template!r} is the class {resource.__qualname__} itself: '
+            'give app.add_route an instance, or the class to app.add_websocket_route'
+        )

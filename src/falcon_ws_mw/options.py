@@ -1,0 +1,78 @@
+"""What can be configured, with its defaults: per app, and per resource by `ws_…` attributes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self, get_args
+
+from falcon_ws_mw.errors import ConfigurationError
+
+CrashPolicy = Literal['answer', 'close']
+"""What a handler's unexpected exception does: answer with an error 500, or close 1011."""
+
+Refusals = Literal['http', 'close']
+"""How a handshake is refused: with its HTTP status where the server can, or by the plain 403."""
+
+RestartPolicy = Literal['always', 'on_failure', 'never']
+"""When a worker that has ended is started again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a connection may use. `None` switches a limit off.
+
+    An app has one for all its routes; a resource's `ws_limits` overrides the limits that it names.
+
+    Args:
+        connect_timeout_seconds: The longest that `on_ws_connect` may take (default 10). Beyond
+            it the handshake is refused with 503.
+        max_outbox_messages: The most messages that may wait before the accept (default 1000).
+        max_outbox_bytes: The most bytes that may wait before the accept (default 1 MiB).
+
+    Raises:
+        ConfigurationError: If a limit is not a positive number.
+    """
+
+    connect_timeout_seconds: float | None = 10.0
+    max_outbox_messages: int | None = 1000
+    max_outbox_bytes: int | None = 1_048_576
+    _named: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __new__(cls, **named: Any) -> Self:
+        """Remember which limits were named."""
+        self = object.__new__(cls)
+        object.__setattr__(self, '_named', frozenset(named))
+        return self
+
+    def __post_init__(self) -> None:
+        for knob in fields(self):
+            value = getattr(self, knob.name)
+            if value is None or knob.name == '_named':
+                continue
+            kinds = (int, float) if knob.name.endswith('_seconds') else (int,)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+                expected = ' or '.join(kind.__name__ for kind in kinds)
+                raise ConfigurationError(
+                    f'Limits.{knob.name}={value!r}: expected {expected} above 0, '
+                    'or None for no limit'
+                )
+
+    def over(self, base: Limits) -> Limits:
+        """The limits of `base`, with those replaced that were named when this object was made."""
+        return replace(base, **{name: getattr(self, name) for name in self._named})
+
+
+DEFAULT_LIMITS = Limits()
+"""The limits of an app that names none."""
+
+
+def check_choice(name: str, value: object, choices: object) -> None:
+    """Check an option that is one word of a `Literal`.
+
+    Raises:
+        ConfigurationError: If `value` is none of the choices.
+    """
+    words = get_args(choices)
+    if value not in words:
+        expected = ', '.join(map(repr, words))
+        raise ConfigurationError(f'{name}={value!r}: expected one of {expected}')

@@ -1,0 +1,64 @@
+"""What calls report back: frozen snapshots of counts and states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+WorkerState = Literal['waiting', 'running', 'backing_off', 'finished', 'failed', 'stopped']
+"""A worker's state: not started yet, running, pausing before a restart, ended by itself and not
+to be restarted (well, or by a crash), or stopped with the app."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """What became of one broadcast in this process.
+
+    Attributes:
+        queued: Connections to which the message was handed: given to the server, or waiting in
+            the connection's outbox. It proves no receipt.
+        dropped: Connections that should have got it and did not.
+    """
+
+    queued: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStats:
+    """One worker as it stands.
+
+    Attributes:
+        name: Its name, as in the log.
+        state: What it is doing.
+        restarts: How often it was started again since the app started.
+        last_error: The last crash as text, `None` if there was none.
+    """
+
+    name: str
+    state: WorkerState
+    restarts: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerStats:
+    """This process at a glance; nothing here is cluster-wide.
+
+    Attributes:
+        connections: Live connections.
+        rooms: Rooms that have a member.
+        users: Users that have a connection.
+        connections_total: Connections since the manager was made.
+        delivered: Messages handed to the server or an outbox since then, by whatever call.
+        dropped: Messages that a connection should have got and did not.
+        workers: The state of each worker, in the order they were added.
+    """
+
+    connections: int
+    rooms: int
+    users: int
+    connections_total: int
+    delivered: int
+    dropped: int
+    workers: tuple[WorkerStats, ...]

@@ -1,0 +1,356 @@
+"""The `ws` that handlers get: Falcon's socket, and rooms and identity beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from falcon import OperationNotAllowed, PayloadTypeError, WebSocketDisconnected
+from falcon import WebSocketPayloadType as PayloadType
+import falcon.asgi
+
+from falcon_ws_mw import close_codes
+from falcon_ws_mw.connection import Connection, State
+from falcon_ws_mw.envelope import Codec, Message, Sendable, text_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from falcon_ws_mw.handshake import Handshake
+    from falcon_ws_mw.manager import WebSocketConnectionManager
+    from falcon_ws_mw.reports import DeliveryReport
+
+
+class WebSocket(falcon.asgi.WebSocket):
+    """One connection, as its handlers see it.
+
+    It has the whole API of `falcon.asgi.WebSocket` and can stand wherever one is expected. Every
+    public method is defined anew here and Falcon's state is never set up, because Falcon reads
+    ahead with a task per connection and sends without order; a test compares the two APIs.
+
+    Before the handshake is accepted, what is sent is held and delivered right after the accept,
+    in order, or dropped on refusal; receiving raises `falcon.OperationNotAllowed`.
+
+    Attributes:
+        req: The handshake's request.
+        uri_params: The fields of the URI template.
+        manager: The connection manager.
+    """
+
+    __slots__ = (
+        '_codec',
+        '_connection',
+        '_handshake',
+        '_receive_event',
+        'manager',
+        'reading',
+        'req',
+        'uri_params',
+    )
+
+    def __init__(  # Falcon's initializer is left out on purpose, see above
+        self,
+        connection: Connection,
+        handshake: Handshake,
+        manager: WebSocketConnectionManager,
+        codec: Codec,
+        req: falcon.asgi.Request,
+        uri_params: dict[str, Any],
+    ) -> None:
+        self.req = req
+        self.uri_params = uri_params
+        self.manager = manager
+        self.subprotocols = tuple(req.scope.get('subprotocols') or ())
+        self.reading = False
+        self._connection = connection
+        self._handshake: Handshake = handshake
+        self._receive_event: Callable[[], Awaitable[dict[str, Any]]] = handshake.receive
+        self._codec = codec
+
+    # -- who it is
+
+    @property
+    def id(self) -> str:
+        """The connection's id in the manager: opaque, and not to be guessed."""
+        return self._connection.id
+
+    @property
+    def context(self) -> Any:
+        """The handshake's `req.context`, for whatever belongs to this connection."""
+        return self.req.context
+
+    @property
+    def user_id(self) -> str | None:
+        """The user that `identify` named."""
+        return self._connection.user_id
+
+    @property
+    def rooms(self) -> frozenset[str]:
+        """The rooms it is in; once it has ended, the rooms it was in."""
+        return frozenset(self._connection.rooms)
+
+    # -- its state, as Falcon tells it
+
+    @property
+    def unaccepted(self) -> bool:
+        """Whether the handshake is neither accepted nor refused."""
+        return self._connection.state is State.HANDSHAKE
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is accepted and, as far as is known, open."""
+        return self._connection.state is State.OPEN
+
+    @property
+    def closed(self) -> bool:
+        """Whether either side has closed it, or the peer is known to be gone."""
+        return self._connection.state in {State.CLOSING, State.CLOSED}
+
+    @property
+    def supports_accept_headers(self) -> bool:
+        """Whether the server can send headers with the accept (ASGI spec 2.1)."""
+        spec_version: str = self.req.scope.get('asgi', {}).get('spec_version', '2.0')
+        return spec_version != '2.0'
+
+    # -- handshake and close
+
+    async def accept(
+        self,
+        subprotocol: str | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> None:
+        """Accept the handshake now. Returning from `on_ws_connect` does it too.
+
+        Args:
+            subprotocol: One of `ws.subprotocols`.
+            headers: Headers of the response, in ASCII.
+
+        Raises:
+            OperationNotAllowed: If it was accepted or refused before, or the server cannot send
+                headers.
+            ValueError: If the headers contain `sec-websocket-protocol`.
+            WebSocketDisconnected: If the client has gone.
+        """
+        if self._connection.state is not State.HANDSHAKE:
+            raise OperationNotAllowed('the handshake was accepted or refused before')
+        event: dict[str, Any] = {'type': 'websocket.accept'}
+        if subprotocol is not None:
+            if not isinstance(subprotocol, str):
+                raise ValueError(f'subprotocol={subprotocol!r}: expected a str')
+            event['subprotocol'] = subprotocol
+        if headers:
+            if not self.supports_accept_headers:
+                raise OperationNotAllowed('the ASGI server does not support accept headers')
+            event['headers'] = _encoded_headers(headers)
+        self._handshake.decided = True
+        try:
+            await self._connection.accept(event)
+        except OSError as error:
+            await self._connection.end(close_codes.ABNORMAL)
+            raise WebSocketDisconnected(close_codes.ABNORMAL) from error
+
+    async def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Close the connection, or refuse the handshake (the client sees 403).
+
+        What was sent before is delivered first; the peer is not waited for. On a connection that
+        has ended it does nothing.
+
+        Args:
+            code: The close code (default 1000).
+            reason: Text for the peer, cut to 123 bytes of UTF-8; by default Falcon's for the code.
+
+        Raises:
+            InvalidCloseCode: If the code may not be sent.
+        """
+        code = close_codes.check_code(close_codes.NORMAL if code is None else code)
+        if self._connection.state is State.HANDSHAKE:
+            self.manager.remove_connection(self.id)
+            await self._connection.end(code)
+            await self._handshake.refuse_plainly(code)
+        elif self._connection.state is State.OPEN:
+            self.manager.remove_connection(self.id)
+            self._connection.close(code, reason or '')
+
+    # -- out
+
+    async def send_media(self, media: object, payload_type: PayloadType = PayloadType.TEXT) -> None:
+        """Send an object through the media handler for its payload type.
+
+        Raises:
+            WebSocketDisconnected: If the connection has ended.
+            RuntimeError: If binary is asked for and the app has no usable BINARY media handler.
+        """
+        binary = payload_type is PayloadType.BINARY
+        if binary and not self._codec.understands_binary:
+            raise RuntimeError(
+                'the app has no usable BINARY media handler: install msgpack, or set one in '
+                'app.ws_options.media_handlers'
+            )
+        await self._connection.send(self._codec.encode_object(media, binary=binary))
+
+    async def send_text(self, payload: str) -> None:
+        """Send text.
+
+        Raises:
+            WebSocketDisconnected: If the connection has ended.
+            TypeError: If it is no text.
+            ValueError: If it has no UTF-8 form.
+        """
+        if not isinstance(payload, str):
+            raise TypeError('payload must be a string')
+        await self._connection.send(text_frame(payload))
+
+    async def send_data(self, payload: bytes | bytearray | memoryview) -> None:
+        """Send binary data.
+
+        Raises:
+            WebSocketDisconnected: If the connection has ended.
+            TypeError: If it is no byte string.
+        """
+        if not isinstance(payload, (bytes, bytearray, memoryview)):
+            raise TypeError('payload must be a byte string')
+        await self._connection.send({'type': 'websocket.send', 'bytes': bytes(payload)})
+
+    async def send_message(self, type: str, payload: Any = None) -> None:
+        """Send a message in the envelope.
+
+        Args:
+            type: The message's type.
+            payload: Anything that can be JSON.
+
+        Raises:
+            WebSocketDisconnected: If the connection has ended.
+        """
+        await self._connection.send(self._codec.encode(Message(type, payload)))
+
+    # -- in, for handlers that want the next frame themselves
+
+    async def receive_text(self) -> str:
+        """Receive the next frame, which must be text.
+
+        Raises:
+            OperationNotAllowed: Before the accept, or while the library reads for the next message.
+            PayloadTypeError: If it is binary.
+            WebSocketDisconnected: If the connection has ended.
+        """
+        text = (await self._receive_frame()).get('text')
+        if text is None:
+            raise PayloadTypeError('Missing TEXT (0x01) payload')
+        return str(text)
+
+    async def receive_data(self) -> bytes:
+        """Receive the next frame, which must be binary. Raises like `receive_text`."""
+        data = (await self._receive_frame()).get('bytes')
+        if data is None:
+            raise PayloadTypeError('Missing BINARY (0x02) payload')
+        return bytes(data)
+
+    async def receive_media(self) -> object:
+        """Receive the next frame through the media handler for its kind.
+
+        Raises:
+            MalformedMessage: If it cannot be decoded.
+            OperationNotAllowed: Before the accept, or while the library reads for the next message.
+            WebSocketDisconnected: If the connection has ended.
+        """
+        event = await self._receive_frame()
+        text = event.get('text')
+        return self._codec.decode_object(event['bytes'] if text is None else text)
+
+    async def _receive_frame(self) -> dict[str, Any]:
+        if self._connection.state is State.HANDSHAKE:
+            raise OperationNotAllowed('nothing can be received before the handshake is accepted')
+        event = await self.receive_event()
+        if event['type'] == 'websocket.disconnect':
+            raise WebSocketDisconnected(self._connection.close_code)
+        return event
+
+    async def receive_event(self) -> dict[str, Any]:
+        """The next ASGI event: a message, or how the connection ended."""
+        if self._connection.state is State.CLOSED:
+            raise WebSocketDisconnected(self._connection.close_code)
+        if self.reading:
+            raise OperationNotAllowed(
+                'the library is reading this connection; receive inside a handler, or declare '
+                'an on_ws_<type> for the message'
+            )
+        self.reading = True
+        try:
+            event = await self._receive_event()
+        finally:
+            self.reading = False
+        if event['type'] == 'websocket.disconnect':
+            # The ASGI spec makes 1005 the default.
+            await self._connection.end(event.get('code') or close_codes.NO_STATUS)
+        return event
+
+    # -- rooms and identity
+
+    async def join_room(self, room: str) -> None:
+        """Enter a room. Every broadcast to it that starts afterwards arrives.
+
+        Raises:
+            InvalidName: If the name is not a room name.
+            WebSocketDisconnected: If the connection has ended.
+        """
+        self._require_known()
+        await self.manager.join_room(self.id, room)
+
+    async def leave_room(self, room: str) -> None:
+        """Leave a room. It need not be in it, and may have ended.
+
+        Raises:
+            InvalidName: If the name is not a room name.
+        """
+        if self.id in self.manager.connections:
+            await self.manager.leave_room(self.id, room)
+
+    async def broadcast_to_room(
+        self,
+        room: str | Iterable[str],
+        message: Sendable,
+        exclude_self: bool = False,  # the name that the field knows
+        exclude_ids: Iterable[str] = (),
+    ) -> DeliveryReport:
+        """Send to everybody in a room, whether this connection is in it or not.
+
+        Args:
+            room: A room name, or several.
+            message: A dict, str or bytes goes out as it is; a `Message` in the envelope.
+            exclude_self: Whether this connection is left out.
+            exclude_ids: Further connections to leave out.
+
+        Returns:
+            What became of it in this process.
+        """
+        excluded = (*exclude_ids, self.id) if exclude_self else exclude_ids
+        return await self.manager.broadcast_to_room(room, message, excluded)
+
+    async def identify(self, user_id: str | None) -> None:
+        """Say which user this is, so that `send_to_user` and `close_user` reach it.
+
+        Args:
+            user_id: The user; another one replaces the one before, `None` removes it.
+
+        Raises:
+            InvalidName: If the id is not a user name.
+            WebSocketDisconnected: If the connection has ended.
+        """
+        self._require_known()
+        await self.manager.identify(self.id, user_id)
+
+    def _require_known(self) -> None:
+        if self.closed or self.id not in self.manager.connections:
+            raise WebSocketDisconnected(self._connection.close_code)
+
+
+def _encoded_headers(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+) -> list[tuple[bytes, bytes]]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    encoded = [(name.lower().encode('ascii'), value.encode('ascii')) for name, value in pairs]
+    if any(name == b'sec-websocket-protocol' for name, _ in encoded):
+        raise ValueError(
+            'headers contain sec-websocket-protocol: name it as `subprotocol` instead (ASGI spec)'
+        )
+    return encoded

@@ -1,0 +1,178 @@
+"""Background workers: started with the app, watched, restarted, stopped in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+import functools
+import inspect
+import logging
+import random
+from typing import Any
+
+from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.options import RestartPolicy, check_choice
+from falcon_ws_mw.reports import WorkerState, WorkerStats
+
+logger = logging.getLogger('falcon_ws_mw')
+
+WorkerFunction = Callable[..., Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Backoff:
+    """How long to pause before a restart.
+
+    Args:
+        first_seconds: The pause after the first crash (default 0.1).
+        max_seconds: The longest pause; each is twice the one before (default 30).
+        reset_after_seconds: A run of this length makes the next pause the first again
+            (default 30).
+    """
+
+    first_seconds: float = 0.1
+    max_seconds: float = 30.0
+    reset_after_seconds: float = 30.0
+    _next_seconds: float = 0.0
+
+    def pause_after(self, ran_seconds: float) -> float:
+        """The seconds to pause after a run of that length.
+
+        Jittered down to as little as half, so that workers which crashed together do not come
+        back together.
+        """
+        if ran_seconds >= self.reset_after_seconds or not self._next_seconds:
+            self._next_seconds = self.first_seconds
+        pause = self._next_seconds
+        self._next_seconds = min(pause * 2, self.max_seconds)
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311  # no secret hangs on it
+
+
+class Worker:
+    """One worker: what runs, and how it goes."""
+
+    def __init__(
+        self,
+        function: WorkerFunction,
+        args: tuple[Any, ...] = (),
+        *,
+        name: str | None = None,
+        restart: RestartPolicy = 'on_failure',
+    ) -> None:
+        unwrapped = function
+        while isinstance(unwrapped, functools.partial):
+            unwrapped = unwrapped.func
+        called = unwrapped if inspect.isroutine(unwrapped) else getattr(unwrapped, '__call__', None)  # noqa: B004
+        if not inspect.iscoroutinefunction(called):
+            raise ConfigurationError(
+                f'a worker is a coroutine function, {function!r} is not one: '
+                'define it with `async def` and pass it uncalled, its arguments behind it'
+            )
+        check_choice('restart', restart, RestartPolicy)
+        try:
+            inspect.signature(function).bind(*args)
+        except TypeError as error:
+            raise ConfigurationError(f'the worker {function!r} cannot be called: {error}') from None
+        self.function = function
+        self.args = args
+        self.name = str(name or getattr(unwrapped, '__qualname__', type(unwrapped).__name__))
+        self.restart = restart
+        self.state: WorkerState = 'waiting'
+        self.restarts = 0
+        self.last_error: str | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Run it in the current event loop."""
+        self.state = 'running'
+        self.restarts = 0
+        self.task = asyncio.create_task(self._supervise(), name=f'falcon_ws_mw worker {self.name}')
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Cancel it and wait for it, but no longer than the grace."""
+        task, self.task = self.task, None
+        if task is None:
+            return
+        task.cancel()
+        _, unfinished = await asyncio.wait([task], timeout=grace_seconds)
+        if unfinished:
+            logger.error(
+                'the worker %s ignored its cancellation for %g s and was left behind',
+                self.name,
+                grace_seconds,
+            )
+        elif self.state in {'running', 'backing_off'}:
+            self.state = 'stopped'
+
+    async def _supervise(self) -> None:
+        clock = asyncio.get_running_loop().time
+        backoff = Backoff()
+        while True:
+            started = clock()
+            crashed = await self._run_once()
+            if self.restart == 'never' or (self.restart == 'on_failure' and not crashed):
+                self.state = 'failed' if crashed else 'finished'
+                return
+            self.state = 'backing_off'
+            await asyncio.sleep(backoff.pause_after(clock() - started))
+            self.restarts += 1
+            self.state = 'running'
+
+    async def _run_once(self) -> bool:
+        try:
+            await self.function(*self.args)
+        except Exception as error:
+            self.last_error = f'{type(error).__name__}: {error}'
+            logger.exception('the worker %s crashed', self.name)
+            return True
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Not ours: something that the worker awaited was cancelled under it.
+            self.last_error = 'CancelledError'
+            logger.exception('the worker %s was cancelled by something that it awaited', self.name)
+            return True
+        return False
+
+
+class WorkerSupervisor:
+    """The workers of one app.
+
+    Args:
+        grace_seconds: How long a worker may take to end once it is cancelled (default 5).
+    """
+
+    def __init__(self, grace_seconds: float = 5.0) -> None:
+        self.grace_seconds = grace_seconds
+        self.started = False
+        self._workers: list[Worker] = []
+
+    def add(self, worker: Worker) -> None:
+        """Add a worker; it starts with the app, or at once if the app has started."""
+        self._workers.append(worker)
+        if self.started:
+            worker.start()
+
+    def start(self) -> None:
+        """Start all workers, in the order they were added."""
+        self.started = True
+        for worker in self._workers:
+            worker.start()
+
+    async def stop(self) -> None:
+        """Stop all workers, in reverse order, each awaited before the next."""
+        self.started = False
+        for worker in reversed(self._workers):
+            await worker.stop(self.grace_seconds)
+
+    def stats(self) -> tuple[WorkerStats, ...]:
+        """How each of them stands."""
+        return tuple(
+            WorkerStats(worker.name, worker.state, worker.restarts, worker.last_error)
+            for worker in self._workers
+        )
+
+    def __len__(self) -> int:
+        return len(self._workers)
