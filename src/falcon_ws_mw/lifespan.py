@@ -213,8 +213,11 @@ class WebSocketLifespan:
                 self._start()
             await send(event)
 
+        # asgi-lifespan leaves the version out, for which Falcon reads 2.0 and refuses to start; but
+        # whoever calls with three arguments speaks ASGI 3.
+        scope = {'asgi': {'version': '3.0'}, **scope, SCOPE_KEY: self}
         try:
-            await self._app({**scope, SCOPE_KEY: self}, receive_first_checked, send_with_workers)
+            await self._app(scope, receive_first_checked, send_with_workers)
         except ConfigurationError as error:
             await send({'type': 'lifespan.startup.failed', 'message': str(error)})
         finally:

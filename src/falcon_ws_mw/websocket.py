@@ -38,6 +38,7 @@ class WebSocket(falcon.asgi.WebSocket):
     """
 
     __slots__ = (
+        '__weakref__',
         '_codec',
         '_connection',
         '_handshake',

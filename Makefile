@@ -1,0 +1,46 @@
+# Every target sets up what it needs in a venv of its own. `make check` is the whole gate.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SUITE_VENV := .venv-falcon-suite
+
+.PHONY: demo test check lint types suite wheel matrix clean
+
+demo: $(READY)  ## serve the chat on http://127.0.0.1:8000
+	$(BIN)/python -m examples.chat
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest -q
+
+check: lint types test suite wheel  ## all that a change has to pass
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+suite: $(SUITE_VENV)/.ready  ## Falcon's own tests, with the library in every app that they build
+	$(SUITE_VENV)/bin/python tests/falcon_suite/run.py
+
+wheel: $(READY)  ## build the wheel; run the README's example on it, alone in a new venv
+	$(BIN)/python tests/wheel/check.py
+
+matrix:  ## the tests on every supported Python that is here, and on the oldest Falcon
+	bash tests/matrix.sh
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "falcon_ws_mw needs Python 3.11 or later; say which with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(READY)
+
+$(SUITE_VENV)/.ready: pyproject.toml tests/falcon_suite/requirements.txt
+	$(PYTHON) -m venv $(SUITE_VENV)
+	$(SUITE_VENV)/bin/python -m pip install --quiet --editable . falcon==4.4.0 --requirement tests/falcon_suite/requirements.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(SUITE_VENV) .cache dist build .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Runnable examples; start them from the root of the repository."""

@@ -1,0 +1,43 @@
+"""The app: an ordinary Falcon app, and one line that teaches it sockets."""
+
+import os
+
+import falcon.asgi
+
+from falcon_ws_mw import WebSocketConnectionManager, WebSocketLifespan, install
+
+from .announcements import Announcements, announce_periodically
+from .login import SessionResource
+from .page import Page
+from .rooms import ChatRoom
+from .sessions import SessionMiddleware, SessionStore
+
+
+def create_app() -> WebSocketLifespan:
+    """Return the app, configured by the environment.
+
+    `CHAT_ANNOUNCE_SECONDS` is the time between two announcements, 60 by default.
+
+    Raises:
+        ValueError: `CHAT_ANNOUNCE_SECONDS` is no positive number.
+    """
+    interval_seconds = float(os.environ.get('CHAT_ANNOUNCE_SECONDS', '60'))
+    if not interval_seconds > 0:
+        raise ValueError(f'CHAT_ANNOUNCE_SECONDS must be above 0, not {interval_seconds:g}')
+
+    # HTTP resources get at the sockets by being given the manager; so it is made first.
+    manager = WebSocketConnectionManager()
+    sessions = SessionStore()
+
+    app = falcon.asgi.App(middleware=[SessionMiddleware(sessions)])
+    app.add_route('/', Page())
+    app.add_route('/session', SessionResource(sessions, manager))
+    app.add_route('/announcements', Announcements(manager))
+    app.add_route('/ws/chat/{room_name}', ChatRoom())
+
+    chat = install(app, manager=manager)
+    chat.add_websocket_worker(announce_periodically, manager, interval_seconds)
+    return chat
+
+
+app = create_app()

@@ -1,0 +1,98 @@
+"""The chat rooms: what happens on a socket at `/ws/chat/{room_name}`."""
+
+from datetime import UTC, datetime
+import logging
+import re
+from typing import Any
+
+import falcon
+from falcon.asgi import Request
+
+from falcon_ws_mw import WebSocket
+
+from .fields import read_flag, read_text
+from .sessions import require_user
+
+# The library's rooms are names without meaning. A prefix keeps those of the chat apart from other
+# rooms of the same app, and lets `get_rooms_by_prefix` find them all.
+ROOM_PREFIX = 'chat:'
+
+_ROOM_NAME = re.compile(r'[\w-]{1,32}')
+
+logger = logging.getLogger(__name__)
+
+
+class ChatRoom:
+    """A plain Falcon resource: one object for all rooms and connections, hence without state.
+
+    What belongs to one connection is on `ws`, what belongs to a room is with `ws.manager`.
+    """
+
+    async def on_ws_connect(self, req: Request, ws: WebSocket, room_name: str) -> None:
+        """Let a user in; what is said here is delivered right after the accept.
+
+        Raises:
+            falcon.HTTPUnauthorized: Nobody is logged in. The handshake is refused with 401.
+            falcon.HTTPBadRequest: No room can have that name.
+        """
+        user = require_user(req)
+        room = _to_library_room(room_name)
+        # Identified before joining, so that the room never counts a connection without a user.
+        await ws.identify(user)
+        await ws.join_room(room)
+        users = await ws.manager.get_users_in_room(room)
+        await ws.send_message('serverWelcome', {'room': room_name, 'user': user, 'users': users})
+        await ws.broadcast_to_room(
+            room,
+            {'type': 'serverUserJoined', 'payload': {'user': user, 'users': users}},
+            exclude_self=True,
+        )
+
+    async def on_ws_clientSendMessage(
+        self, ws: WebSocket, payload: dict[str, Any], room_name: str
+    ) -> None:
+        """Pass a text on to everybody, the sender included: all see the same order."""
+        text = read_text(payload, 'text')
+        sent_at = datetime.now(UTC).isoformat(timespec='milliseconds')
+        await ws.broadcast_to_room(
+            _to_library_room(room_name),
+            {
+                'type': 'serverNewMessage',
+                'payload': {'user': ws.user_id, 'text': text, 'sent_at': sent_at},
+            },
+        )
+
+    async def on_ws_clientTyping(
+        self, ws: WebSocket, payload: dict[str, Any], room_name: str
+    ) -> None:
+        """Tell the others that somebody started or stopped writing."""
+        typing = read_flag(payload, 'typing', default=True)
+        await ws.broadcast_to_room(
+            _to_library_room(room_name),
+            {'type': 'serverUserTyping', 'payload': {'user': ws.user_id, 'typing': typing}},
+            exclude_self=True,
+        )
+
+    async def on_ws_disconnect(self, ws: WebSocket, close_code: int, room_name: str) -> None:
+        """Tell the others, whether the user left, the network broke or the server closed.
+
+        The room no longer counts this connection; `users` still names its user if another one of
+        theirs is in the room.
+        """
+        room = _to_library_room(room_name)
+        users = await ws.manager.get_users_in_room(room)
+        await ws.broadcast_to_room(
+            room,
+            {'type': 'serverUserLeft', 'payload': {'user': ws.user_id, 'users': users}},
+            exclude_self=True,
+        )
+        logger.debug('connection %s left %s with close code %s', ws.id, room, close_code)
+
+
+def _to_library_room(room_name: str) -> str:
+    if not _ROOM_NAME.fullmatch(room_name):
+        raise falcon.HTTPBadRequest(
+            title='Invalid room name',
+            description='A room is named by 1 to 32 letters, digits, "_" or "-".',
+        )
+    return ROOM_PREFIX + room_name

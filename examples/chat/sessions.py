@@ -1,0 +1,105 @@
+"""Who is logged in: a store of sessions, and the Falcon middleware that looks a request up in it.
+
+Nothing here knows the WebSocket library: one middleware serves HTTP requests and handshakes alike.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+import secrets
+import time
+
+import falcon
+from falcon.asgi import Request, Response, WebSocket
+
+SESSION_COOKIE = 'chat_session'
+SESSION_LIFETIME_SECONDS = 12 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the server remembers of a log-in."""
+
+    user: str
+    expires_at: float  # by time.monotonic()
+
+
+class SessionStore:
+    """Sessions by token, in the memory of this process: a second process would not know them.
+
+    Args:
+        lifetime_seconds: How long a session lasts, counted from the log-in.
+    """
+
+    def __init__(self, lifetime_seconds: float = SESSION_LIFETIME_SECONDS) -> None:
+        self._lifetime_seconds = lifetime_seconds
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+
+    def create(self, user: str) -> str:
+        """Start a session and return its token."""
+        self._forget_expired()
+        token = secrets.token_urlsafe()
+        self._sessions[token] = Session(user, time.monotonic() + self._lifetime_seconds)
+        return token
+
+    def get_user(self, token: str) -> str | None:
+        """Return the user whose session this is, or None for an unknown or expired token."""
+        session = self._sessions.get(token)
+        if session is None or session.expires_at <= time.monotonic():
+            return None
+        return session.user
+
+    def discard(self, token: str) -> None:
+        """End a session; an unknown token is no error."""
+        self._sessions.pop(token, None)
+
+    def _forget_expired(self) -> None:
+        # All sessions last equally long, so they expire in the order in which they were made.
+        now = time.monotonic()
+        while self._sessions and next(iter(self._sessions.values())).expires_at <= now:
+            self._sessions.popitem(last=False)
+
+
+class SessionMiddleware:
+    """Puts `req.context.user` (a name or None) and `req.context.session_token` on every request.
+
+    It refuses nobody: whether a log-in is needed is the resource's decision.
+    """
+
+    def __init__(self, sessions: SessionStore) -> None:
+        self._sessions = sessions
+
+    async def process_request(self, req: Request, resp: Response) -> None:  # noqa: ARG002
+        """Look up an HTTP request."""
+        self._authenticate(req)
+
+    async def process_request_ws(self, req: Request, ws: WebSocket) -> None:  # noqa: ARG002
+        """Look up a WebSocket handshake."""
+        self._authenticate(req)
+
+    def _authenticate(self, req: Request) -> None:
+        token = _find_token(req)
+        req.context.session_token = token
+        req.context.user = None if token is None else self._sessions.get_user(token)
+
+
+def require_user(req: Request) -> str:
+    """Return the user who makes this request.
+
+    Raises:
+        falcon.HTTPUnauthorized: Nobody is logged in.
+    """
+    user: str | None = req.context.get('user')
+    if user is None:
+        raise falcon.HTTPUnauthorized(
+            description='Log in first: POST /session.', challenges=['Bearer']
+        )
+    return user
+
+
+def _find_token(req: Request) -> str | None:
+    scheme, _, credentials = (req.auth or '').partition(' ')
+    if scheme.lower() == 'bearer':
+        return credentials.strip()
+    # A browser cannot set headers on a handshake, but it sends its cookies along.
+    cookies = req.get_cookie_values(SESSION_COOKIE)
+    return cookies[0] if cookies else None
