@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from examples.chat.app import create_app
+from examples.chat.rooms import ChatRoom
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from examples.chat.app import create_app
-from examples.chat.rooms import ChatRoom
 from falcon_ws_mw import WebSocket, WebSocketLifespan
 
 from .conftest import Logs
@@ -59,21 +59,20 @@ async def receive_type(client: Client, expected: str) -> dict[str, Any]:
 
 
 async def test_joining_writing_and_typing(ws_implementation: str, logs: Logs) -> None:
-    async with chatting(ws_implementation) as chat:
-        async with chat.enter('ada') as ada:
-            async with chat.enter('bob') as bob:
-                joined = await receive_type(ada, 'serverUserJoined')
-                assert joined == {'user': 'bob', 'users': {'ada': 1, 'bob': 1}}
+    async with chatting(ws_implementation) as chat, chat.enter('ada') as ada:
+        async with chat.enter('bob') as bob:
+            joined = await receive_type(ada, 'serverUserJoined')
+            assert joined == {'user': 'bob', 'users': {'ada': 1, 'bob': 1}}
 
-                await ada.send({'type': 'clientTyping'})
-                await ada.send({'type': 'clientSendMessage', 'payload': {'text': 'hi'}})
-                typing = await receive_type(bob, 'serverUserTyping')
-                assert typing == {'user': 'ada', 'typing': True}
-                for client in (ada, bob):  # typing went to others only, the message to all
-                    said = await receive_type(client, 'serverNewMessage')
-                    assert (said['user'], said['text']) == ('ada', 'hi')
-            left = await receive_type(ada, 'serverUserLeft')
-            assert left == {'user': 'bob', 'users': {'ada': 1}}
+            await ada.send({'type': 'clientTyping'})
+            await ada.send({'type': 'clientSendMessage', 'payload': {'text': 'hi'}})
+            typing = await receive_type(bob, 'serverUserTyping')
+            assert typing == {'user': 'ada', 'typing': True}
+            for client in (ada, bob):  # typing went to others only, the message to all
+                said = await receive_type(client, 'serverNewMessage')
+                assert (said['user'], said['text']) == ('ada', 'hi')
+        left = await receive_type(ada, 'serverUserLeft')
+        assert left == {'user': 'bob', 'users': {'ada': 1}}
     assert logs.lines == []
 
 
@@ -99,7 +98,9 @@ async def test_leaving_is_told_however_it_happens(
             elif ending == 'kick':
                 await manager.close_user('bob')
             else:
-                [connection_id] = (id for id, ws in manager.connections.items() if ws.user_id == 'bob')
+                [connection_id] = (
+                    key for key, ws in manager.connections.items() if ws.user_id == 'bob'
+                )
                 await manager.close_connection(connection_id, 4000)
             left = await receive_type(ada, 'serverUserLeft')
             assert left == {'user': 'bob', 'users': {'ada': 1}}
@@ -127,14 +128,13 @@ async def test_leaving_is_told_after_a_handler_crash(
 
 
 async def test_a_second_tab_is_counted_apart(ws_implementation: str) -> None:
-    async with chatting(ws_implementation) as chat, chat.enter('ada') as ada:
+    async with chatting(ws_implementation) as chat, chat.enter('ada') as ada, chat.enter('bob'):
+        await receive_type(ada, 'serverUserJoined')
         async with chat.enter('bob'):
-            await receive_type(ada, 'serverUserJoined')
-            async with chat.enter('bob'):
-                joined = await receive_type(ada, 'serverUserJoined')
-                assert joined['users'] == {'ada': 1, 'bob': 2}
-            left = await receive_type(ada, 'serverUserLeft')
-            assert left == {'user': 'bob', 'users': {'ada': 1, 'bob': 1}}
+            joined = await receive_type(ada, 'serverUserJoined')
+            assert joined['users'] == {'ada': 1, 'bob': 2}
+        left = await receive_type(ada, 'serverUserLeft')
+        assert left == {'user': 'bob', 'users': {'ada': 1, 'bob': 1}}
 
 
 async def test_rooms_are_isolated_and_announcements_reach_all_of_them(

@@ -106,7 +106,9 @@ ENDINGS: list[tuple[Ending, set[int]]] = [
 ]
 
 
-@pytest.mark.parametrize(('ending', 'codes'), ENDINGS, ids=lambda case: getattr(case, '__name__', ''))
+@pytest.mark.parametrize(
+    ('ending', 'codes'), ENDINGS, ids=lambda case: getattr(case, '__name__', '')
+)
 async def test_on_ws_disconnect_runs_once_with_the_right_code_and_reads_what_was(
     ending: Ending, codes: set[int], ws_implementation: str, logs: Logs
 ) -> None:
@@ -116,7 +118,7 @@ async def test_on_ws_disconnect_runs_once_with_the_right_code_and_reads_what_was
             ws = await resource.connected.get()
             await ending(client, app)
             connection_id, code, rooms, user_id = await resource.end()
-            assert (connection_id, rooms, user_id) == (ws.id, {'r'}, 'ada')
+            assert (connection_id, rooms, user_id) == (ws.id, frozenset({'r'}), 'ada')
             assert code in codes
             assert ws.closed
         assert_nothing_remains(app)
@@ -208,10 +210,9 @@ async def test_an_http_error_after_the_accept_closes_with_falcons_code(
     resource = Refusing()
     app = install(falcon.asgi.App())
     app.add_route('/ws/{how}', resource)
-    async with serve(app, ws_implementation) as served:
-        async with served.client('/ws/accepted') as client:
-            assert await client.connection.recv() == 'never delivered'
-            assert await client.closed() == 3403
+    async with serve(app, ws_implementation) as served, served.client('/ws/accepted') as client:
+        assert await client.connection.recv() == 'never delivered'
+        assert await client.closed() == 3403
     assert resource.calls == {}
     assert_nothing_remains(app)
     assert logs.lines == []
@@ -227,11 +228,10 @@ class Speaking:
         await ws.send_media(3)
         with pytest.raises(falcon.OperationNotAllowed):
             await ws.receive_text()
-        assert ws.unaccepted
-        assert not ws.ready
+        assert (ws.unaccepted, ws.ready) == (True, False)
         if how == 'by_hand':
             await ws.accept(subprotocol='chat', headers={'X-Room': 'r'})
-            assert ws.ready
+            assert (ws.unaccepted, ws.ready) == (False, True)
             with pytest.raises(falcon.OperationNotAllowed):
                 await ws.accept()
         await ws.send_text('4')
@@ -269,7 +269,7 @@ async def test_a_client_that_vanishes_before_the_accept_is_a_1006(
     app = install(falcon.asgi.App())
     app.add_route('/ws', resource)
     async with serve(app, ws_implementation) as served:
-        reader, writer = await asyncio.open_connection('127.0.0.1', served.port)
+        _, writer = await asyncio.open_connection('127.0.0.1', served.port)
         writer.write(
             b'GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
             b'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
@@ -279,7 +279,7 @@ async def test_a_client_that_vanishes_before_the_accept_is_a_1006(
         while served.server.server_state.connections:  # the server has noticed
             await asyncio.sleep(0)
         resource.release.set()
-        assert await resource.end() == (ws.id, 1006, {'r'}, 'ada')
+        assert await resource.end() == (ws.id, 1006, frozenset({'r'}), 'ada')
         assert_nothing_remains(app)
     assert resource.calls == {ws.id: 1}
     assert [line for line in logs.lines if line.startswith('falcon')] == []

@@ -70,16 +70,15 @@ async def test_bad_input_gets_one_error_answer_and_the_connection_lives(
     resource = Hooks()
     app = install(falcon.asgi.App())
     app.add_route('/ws', resource)
-    async with serve(app, ws_implementation) as served:
-        async with served.client('/ws') as client:
-            for raw, status in BAD_INPUT:
-                answer = await client.ask(raw)
-                assert answer['type'] == 'error', raw
-                assert answer['payload']['status'] == status, raw
-                # The next answer is the next message's: so there was exactly one.
-                alive = await client.ask({'type': 'ping', 'id': 'alive'})
-                assert alive == {'type': 'reply', 'id': 'alive', 'payload': 'pong'}, raw
-            assert resource.calls == ['connect']
+    async with serve(app, ws_implementation) as served, served.client('/ws') as client:
+        for raw, status in BAD_INPUT:
+            answer = await client.ask(raw)
+            assert answer['type'] == 'error', raw
+            assert answer['payload']['status'] == status, raw
+            # The next answer is the next message's: so there was exactly one.
+            alive = await client.ask({'type': 'ping', 'id': 'alive'})
+            assert alive == {'type': 'reply', 'id': 'alive', 'payload': 'pong'}, raw
+        assert resource.calls == ['connect']
     assert resource.calls == ['connect', 'disconnect']
     assert logs.lines == []
 
@@ -88,9 +87,7 @@ async def test_bad_input_gets_one_error_answer_and_the_connection_lives(
     ('message', 'status'),
     [({'type': 'nope', 'id': 7}, 404), ({'type': None, 'id': 'a'}, 400), ({'id': 0}, 400)],
 )
-async def test_an_error_carries_the_id_of_its_message(
-    message: dict[str, Any], status: int
-) -> None:
+async def test_an_error_carries_the_id_of_its_message(message: dict[str, Any], status: int) -> None:
     app = install(falcon.asgi.App())
     app.add_route('/ws', Hooks())
     async with serve(app) as served, served.client('/ws') as client:

@@ -62,16 +62,15 @@ def test_it_is_an_instance_of_both() -> None:
     class App(falcon.asgi.App):  # type: ignore[type-arg]
         pass
 
-    app = install(App())
-    assert isinstance(app, WebSocketLifespan)
-    assert isinstance(app, App)
-    assert isinstance(app, falcon.App)
+    app: object = install(App())
+    for cls in (WebSocketLifespan, App, falcon.asgi.App, falcon.App):
+        assert isinstance(app, cls)
 
 
 def test_falcon_inspect_sees_the_app() -> None:
-    app = install(falcon.asgi.App())
+    app: Any = install(falcon.asgi.App())
     app.add_route('/echo', Echo())
-    text = falcon.inspect.inspect_app(app).to_string()  # type: ignore[arg-type]
+    text = falcon.inspect.inspect_app(app).to_string()
     assert '/echo' in text
     assert 'Echo' in text
 
@@ -93,7 +92,7 @@ def test_falcon_inspect_app_runs_on_it() -> None:
 
 def test_installing_twice_is_an_error() -> None:
     bare: Any = falcon.asgi.App()
-    app = install(bare)
+    app: Any = install(bare)
     for again in (app, bare):
         with pytest.raises(ConfigurationError, match='once'):
             install(again)
@@ -165,7 +164,7 @@ async def test_the_explicit_form_checks_that_nothing_comes_after_it() -> None:
     app.add_route('/echo', Echo())
     await assert_does_not_start(app, 'WebSocket hooks of .*Later would never run')
     with pytest.raises(falcon.WebSocketDisconnected):  # nor does it serve without a start
-        async with falcon.testing.ASGIConductor(PretendingToStart(app)).simulate_ws('/echo'):  # type: ignore[arg-type]
+        async with falcon.testing.ASGIConductor(PretendingToStart(app)).simulate_ws('/echo'):
             pass
 
 
@@ -185,7 +184,9 @@ async def test_the_explicit_form_needs_its_middleware_and_one_manager() -> None:
 # -- middleware order
 
 
-async def test_components_added_after_install_and_after_start_run_before_the_first_message() -> None:
+async def test_components_added_after_install_and_after_start_run_before_the_first_message() -> (
+    None
+):
     seen: list[str] = []
 
     class Component:
@@ -205,7 +206,7 @@ async def test_components_added_after_install_and_after_start_run_before_the_fir
     app = install(falcon.asgi.App(middleware=[Component('a')]))
     app.add_middleware(Component('b'))
     app.add_route('/echo', Resource())
-    async with falcon.testing.ASGIConductor(app) as conductor:  # type: ignore[arg-type]
+    async with falcon.testing.ASGIConductor(app) as conductor:
         async with conductor.simulate_ws('/echo'):
             pass
         assert seen == ['a request', 'b request', 'a resource', 'b resource', 'connect']
@@ -214,7 +215,10 @@ async def test_components_added_after_install_and_after_start_run_before_the_fir
         for _ in range(2):
             async with conductor.simulate_ws('/echo'):
                 pass
-            assert seen == [*(f'{name} {hook}' for hook in ('request', 'resource') for name in 'abc'), 'connect']
+            assert seen == [
+                *(f'{name} {hook}' for hook in ('request', 'resource') for name in 'abc'),
+                'connect',
+            ]
             seen.clear()
 
 
@@ -319,7 +323,7 @@ async def test_a_wrong_resource_added_later_is_refused_and_said_once(logs: Logs)
 async def test_http_passes_through(ws_implementation: str) -> None:
     app = install(falcon.asgi.App())
     app.add_route('/echo', Echo())
-    result = await falcon.testing.ASGIConductor(app).simulate_get('/echo')  # type: ignore[arg-type]
+    result = await falcon.testing.ASGIConductor(app).simulate_get('/echo')
     assert result.status_code == 200
 
 
@@ -438,7 +442,7 @@ class PretendingToStart:
 
 
 async def assert_echoes(app: WebSocketLifespan) -> None:
-    async with falcon.testing.ASGIConductor(app) as conductor:  # type: ignore[arg-type]
+    async with falcon.testing.ASGIConductor(app) as conductor:
         async with conductor.simulate_ws('/echo') as ws:
             await ws.send_json({'type': 'echo', 'id': 1, 'payload': 'x'})
             assert await ws.receive_json() == {'type': 'reply', 'id': 1, 'payload': 'x'}
@@ -446,5 +450,5 @@ async def assert_echoes(app: WebSocketLifespan) -> None:
 
 async def assert_does_not_start(app: WebSocketLifespan, because: str) -> None:
     with pytest.raises(RuntimeError, match=because):
-        async with falcon.testing.ASGIConductor(app):  # type: ignore[arg-type]
+        async with falcon.testing.ASGIConductor(app):
             pass

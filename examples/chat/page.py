@@ -29,7 +29,7 @@ class Page:
             )
         )
 
-    async def on_get(self, req: Request, resp: Response) -> None:  # noqa: ARG002
+    async def on_get(self, req: Request, resp: Response) -> None:
         """Serve the page."""
         resp.content_type = falcon.MEDIA_HTML
         resp.text = self._html

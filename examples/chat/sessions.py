@@ -68,11 +68,11 @@ class SessionMiddleware:
     def __init__(self, sessions: SessionStore) -> None:
         self._sessions = sessions
 
-    async def process_request(self, req: Request, resp: Response) -> None:  # noqa: ARG002
+    async def process_request(self, req: Request, resp: Response) -> None:
         """Look up an HTTP request."""
         self._authenticate(req)
 
-    async def process_request_ws(self, req: Request, ws: WebSocket) -> None:  # noqa: ARG002
+    async def process_request_ws(self, req: Request, ws: WebSocket) -> None:
         """Look up a WebSocket handshake."""
         self._authenticate(req)
 

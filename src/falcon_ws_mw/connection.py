@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from enum import Enum, auto
 import logging
 from typing import Any
@@ -18,13 +18,12 @@ from typing import Any
 from falcon import WebSocketDisconnected
 
 from falcon_ws_mw import close_codes
+from falcon_ws_mw.asgi import Event, Send
 from falcon_ws_mw.envelope import Frame, frame_bytes
 from falcon_ws_mw.errors import OutboxFull
 from falcon_ws_mw.options import DEFAULT_LIMITS, Limits
 
 logger = logging.getLogger('falcon_ws_mw')
-
-AsgiSend = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class State(Enum):
@@ -74,7 +73,7 @@ class Connection:
     def __init__(
         self,
         connection_id: str,
-        send: AsgiSend,
+        send: Send,
         *,
         websocket: object = None,
         resource: object = None,
@@ -149,7 +148,7 @@ class Connection:
 
     # -- its life
 
-    async def accept(self, event: dict[str, Any]) -> None:
+    async def accept(self, event: Event) -> None:
         """Accept the handshake with an ASGI `websocket.accept` event; say what was held.
 
         Raises:
@@ -168,12 +167,17 @@ class Connection:
     def close(self, code: int, reason: str = '') -> None:
         """Say close, behind everything that waits, without waiting for it.
 
-        Nothing said afterwards is delivered. On a connection that is not open it does nothing.
+        Nothing said afterwards is delivered. A connection that is not accepted yet will be
+        refused; one that has ended stays as it is.
 
         Args:
             code: A close code that may be sent.
             reason: Text for the peer; by default Falcon's for this code.
         """
+        if self.state is State.HANDSHAKE:
+            self.state = State.CLOSED
+            self.close_code = code
+            self._held = None
         if self.state is not State.OPEN:
             return
         reason = reason or self._default_reasons.get(code, '')

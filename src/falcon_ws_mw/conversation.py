@@ -126,7 +126,6 @@ class Conversation:
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                self._resource = self._connection.resource = self._make_resource(self._ws)
                 answer = await self._ask_to_connect()
         except WebSocketDisconnected:
             await self._refuse(falcon.HTTPForbidden())
@@ -140,16 +139,20 @@ class Conversation:
         else:
             if answer is False or (self._table.only_true_accepts and answer is not True):
                 await self._refuse(falcon.HTTPForbidden())
-            else:
+            elif self._handshake.decided or not self._ws.closed:
                 return not self._handshake.refused
+            else:  # somebody closed it meanwhile: a kick
+                await self._handshake.refuse_plainly(
+                    self._connection.close_code or close_codes.NORMAL
+                )
         return False
 
     async def _ask_to_connect(self) -> Any:
+        self._resource = self._connection.resource = self._make_resource(self._ws)
         connect = self._table.connect
         if connect is None:
             return True
-        positional = (self._ws.req, self._ws)
-        return await connect.call(self._resource, positional, self._uri_params)
+        return await self._call(connect, (self._ws.req, self._ws))
 
     async def _accept(self) -> None:
         try:
@@ -183,7 +186,7 @@ class Conversation:
     async def _handle_messages(self) -> None:
         connection, ws = self._connection, self._ws
         while connection.state is not State.CLOSED:
-            event = await ws.receive_event()
+            event = await ws.next_event()
             if event['type'] == 'websocket.receive' and connection.state is State.OPEN:
                 text = event.get('text')
                 await self._handle(event['bytes'] if text is None else text)
@@ -196,7 +199,7 @@ class Conversation:
         self._owes_disconnect = False
         positional = (self._ws, self._connection.close_code)
         try:
-            await disconnect.call(self._resource, positional, self._uri_params)
+            await self._call(disconnect, positional)
         except WebSocketDisconnected:
             pass
         except Exception as error:  # noqa: BLE001  # logged
@@ -254,7 +257,7 @@ class Conversation:
             named: What the responder may get by name.
         """
         try:
-            result = await responder.call(self._resource, positional, self._uri_params, **named)
+            result = await self._call(responder, positional, **named)
             if message_id is None:
                 return
             if result is None and unanswered is not None:
@@ -267,6 +270,13 @@ class Conversation:
                 await self._say_error(_Crash(), message_id, raw)
         except Exception as error:  # noqa: BLE001  # answered or logged
             await self._handle_failure(error, responder, raw, message_id)
+
+    async def _call(self, responder: Responder, positional: tuple[Any, ...], **named: Any) -> Any:
+        self._ws.handling = True
+        try:
+            return await responder.call(self._resource, positional, self._uri_params, **named)
+        finally:
+            self._ws.handling = False
 
     async def _handle_failure(
         self, error: Exception, responder: Responder, raw: str | bytes, message_id: MessageId | None
@@ -290,7 +300,12 @@ class Conversation:
     async def _say_error(
         self, error: HTTPError, message_id: MessageId | None, raw: str | bytes
     ) -> None:
-        await self._say(wrap('error', error_payload(error), message_id), raw)
+        message = wrap('error', error_payload(error), message_id)
+        try:
+            await self._say(message, raw)
+        except (TypeError, ValueError) as failure:  # an error of the app that cannot be encoded
+            self._log_crash(failure, None)
+            await self._say(wrap('error', error_payload(_Crash()), message_id), raw)
 
     async def _say(self, message: dict[str, Any], raw: str | bytes) -> None:
         frame = self._codec.encode_object(message, binary=isinstance(raw, bytes))

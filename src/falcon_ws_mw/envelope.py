@@ -162,7 +162,7 @@ class Codec:
         if isinstance(message, Message):
             return self.encode_object(wrap(message.type, message.payload))
         if isinstance(message, Mapping):
-            return self.encode_object(message)
+            return self.encode_object(message if isinstance(message, dict) else dict(message))
         raise TypeError(
             f'cannot send {type(message).__name__}: expected a dict, str, bytes or Message'
         )
@@ -200,10 +200,18 @@ def _dumps(media: object) -> str:
 
 def _is_id(value: object) -> bool:
     if isinstance(value, str):
-        return True
+        return value.isascii() or _is_encodable(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER
     return False
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: what decodes JSON may let it through
+        return False
+    return True
 
 
 def _json_kind(value: object) -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 import sys
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import falcon
 
+from falcon_ws_mw.asgi import Event, Receive, Scope, Send
 from falcon_ws_mw.close_codes import from_http_status
 
 if TYPE_CHECKING:
-    from falcon_ws_mw.connection import AsgiSend
     from falcon_ws_mw.falcon_internals import App
     from falcon_ws_mw.options import Refusals
 
@@ -80,9 +80,9 @@ class Handshake:
     def __init__(
         self,
         app: App,
-        scope: dict[str, Any],
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: AsgiSend,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
         refusals: Refusals,
         dispatches: Callable[[str], bool],
     ) -> None:
@@ -97,11 +97,11 @@ class Handshake:
         self._refusals = refusals
         self._dispatches = dispatches
 
-    def send(self, event: dict[str, Any]) -> Awaitable[None]:
+    def send(self, event: Event) -> Awaitable[None]:
         """The ASGI send that Falcon gets. After the decision it is the server's own."""
         return self.server_send(event) if self.decided else self._decide(event)
 
-    async def _decide(self, event: dict[str, Any]) -> None:
+    async def _decide(self, event: Event) -> None:
         error = sys.exc_info()[1]  # Falcon closes while it handles what was raised
         if (
             event['type'] == 'websocket.close'

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 import logging
 from typing import Any
 
 import falcon.asgi
 
 from falcon_ws_mw import falcon_internals
+from falcon_ws_mw.asgi import ASGIApp, Event, Receive, Scope, Send
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
 from falcon_ws_mw.manager import WebSocketConnectionManager
@@ -19,10 +20,6 @@ from falcon_ws_mw.responders import has_responders
 from falcon_ws_mw.workers import Worker, WorkerFunction
 
 logger = logging.getLogger('falcon_ws_mw')
-
-Event = dict[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
 
 
 class WebSocketLifespan:
@@ -45,6 +42,7 @@ class WebSocketLifespan:
 
     __slots__ = (
         '_app',
+        '_asgi_app',
         '_codec_handlers',
         '_dispatcher',
         '_make_dispatcher',
@@ -65,6 +63,7 @@ class WebSocketLifespan:
         _check_app(app)
         check_choice('refusals', refusals, Refusals)
         self._app = app
+        self._asgi_app: ASGIApp = app  # type: ignore[assignment]  # Falcon narrows the scope to dict
         self._manager = manager
         self._refusals: Refusals = refusals
         self._make_dispatcher: Callable[[], WebSocketDispatchMiddleware] | None = None
@@ -105,16 +104,17 @@ class WebSocketLifespan:
                 'behind it'
             )
         self._check_template_is_free(uri_template)
+        cls = resource if isinstance(resource, type) else type(resource)
+        if not has_responders(cls) and not issubclass(cls, WebSocketResource):
+            raise ConfigurationError(
+                f'{cls.__qualname__} has no on_ws_* method to answer {uri_template!r}: declare one'
+            )
         if isinstance(resource, type):
             resource = PerConnectionResource(resource, args, kwargs)
         elif args or kwargs:
             raise ConfigurationError(
                 f'arguments were given for {uri_template!r} with an instance of '
-                f'{type(resource).__qualname__}: they are for a class'
-            )
-        elif not has_responders(type(resource)):
-            raise ConfigurationError(
-                f'{type(resource).__qualname__} has no on_ws_* method to answer {uri_template!r}'
+                f'{cls.__qualname__}: they are for a class'
             )
         self._app.add_route(uri_template, resource)
 
@@ -165,16 +165,16 @@ class WebSocketLifespan:
 
     # -- ASGI
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application (ASGI 3.0)."""
         if scope['type'] == 'websocket':
             await self._websocket(scope, receive, send)
         elif scope['type'] == 'lifespan':
             await self._lifespan(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._asgi_app(scope, receive, send)
 
-    async def _websocket(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._prepare()
         if len(self._manager.workers) and not self._serving and not self._warned:
             self._warned = True
@@ -192,14 +192,14 @@ class WebSocketLifespan:
         )
         handshake.dispatcher = dispatcher
         try:
-            await self._app({**scope, SCOPE_KEY: handshake}, receive, handshake.send)
+            await self._asgi_app({**scope, SCOPE_KEY: handshake}, receive, handshake.send)
         except ConversationStarts:
             pass
         conversation, handshake.conversation = handshake.conversation, None
         if conversation is not None:
             await conversation.run()
 
-    async def _lifespan(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def receive_first_checked() -> Event:
             event = await receive()
             if event['type'] == 'lifespan.startup':
@@ -217,7 +217,7 @@ class WebSocketLifespan:
         # whoever calls with three arguments speaks ASGI 3.
         scope = {'asgi': {'version': '3.0'}, **scope, SCOPE_KEY: self}
         try:
-            await self._app(scope, receive_first_checked, send_with_workers)
+            await self._asgi_app(scope, receive_first_checked, send_with_workers)
         except ConfigurationError as error:
             await send({'type': 'lifespan.startup.failed', 'message': str(error)})
         finally:

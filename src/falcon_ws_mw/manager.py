@@ -7,11 +7,12 @@ one synchronous step: no await stands between a check and what it checked.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import secrets
 from typing import Any, Protocol
 
 from falcon_ws_mw import close_codes
+from falcon_ws_mw.asgi import Event, Send
 from falcon_ws_mw.backends import Backend, open_backend
 from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.envelope import Codec, Frame, Sendable
@@ -326,7 +327,7 @@ class WebSocketConnectionManager:
         message: Sendable,
         exclude_ids: Iterable[str],
     ) -> DeliveryReport:
-        if isinstance(names, str):
+        if isinstance(names, str) or not isinstance(names, Iterable):
             members = index.members(check_name(kind, names))
         else:
             members = index.union([check_name(kind, name) for name in names])
@@ -370,10 +371,10 @@ class _Websockets(Mapping[str, Any]):
         return len(self._connections)
 
 
-def _frame_sender(websocket: SendsFrames) -> Callable[[Frame], Awaitable[None]]:
+def _frame_sender(websocket: SendsFrames) -> Send:
     """An ASGI-like send that speaks through a socket's public methods."""
 
-    async def send(event: Frame) -> None:
+    async def send(event: Event) -> None:
         if event['type'] == 'websocket.close':
             await websocket.close(event['code'], event['reason'])
         elif 'text' in event:

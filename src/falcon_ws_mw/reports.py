@@ -50,8 +50,9 @@ class ManagerStats:
         rooms: Rooms that have a member.
         users: Users that have a connection.
         connections_total: Connections since the manager was made.
-        delivered: Messages handed to the server or an outbox since then, by whatever call.
-        dropped: Messages that a connection should have got and did not.
+        delivered: Messages that the manager's sends and broadcasts handed to the server or an
+            outbox since then, counted per connection.
+        dropped: Messages of theirs that a connection should have got and did not.
         workers: The state of each worker, in the order they were added.
     """
 

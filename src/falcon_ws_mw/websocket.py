@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,11 @@ from falcon import WebSocketPayloadType as PayloadType
 import falcon.asgi
 
 from falcon_ws_mw import close_codes
+from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import Connection, State
 from falcon_ws_mw.envelope import Codec, Message, Sendable, text_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from falcon_ws_mw.handshake import Handshake
     from falcon_ws_mw.manager import WebSocketConnectionManager
     from falcon_ws_mw.reports import DeliveryReport
@@ -35,6 +35,7 @@ class WebSocket(falcon.asgi.WebSocket):
         req: The handshake's request.
         uri_params: The fields of the URI template.
         manager: The connection manager.
+        handling: Whether a method of the resource is running: only then may it receive.
     """
 
     __slots__ = (
@@ -42,9 +43,10 @@ class WebSocket(falcon.asgi.WebSocket):
         '_codec',
         '_connection',
         '_handshake',
-        '_receive_event',
+        '_reader',
+        '_server_receive',
+        'handling',
         'manager',
-        'reading',
         'req',
         'uri_params',
     )
@@ -62,10 +64,11 @@ class WebSocket(falcon.asgi.WebSocket):
         self.uri_params = uri_params
         self.manager = manager
         self.subprotocols = tuple(req.scope.get('subprotocols') or ())
-        self.reading = False
+        self.handling = False
+        self._reader: asyncio.Future[None] | None = None
         self._connection = connection
         self._handshake: Handshake = handshake
-        self._receive_event: Callable[[], Awaitable[dict[str, Any]]] = handshake.receive
+        self._server_receive = handshake.receive
         self._codec = codec
 
     # -- who it is
@@ -132,8 +135,10 @@ class WebSocket(falcon.asgi.WebSocket):
             ValueError: If the headers contain `sec-websocket-protocol`.
             WebSocketDisconnected: If the client has gone.
         """
-        if self._connection.state is not State.HANDSHAKE:
+        if self._handshake.decided:
             raise OperationNotAllowed('the handshake was accepted or refused before')
+        if self.closed:
+            raise WebSocketDisconnected(self._connection.close_code)
         event: dict[str, Any] = {'type': 'websocket.accept'}
         if subprotocol is not None:
             if not isinstance(subprotocol, str):
@@ -258,28 +263,34 @@ class WebSocket(falcon.asgi.WebSocket):
         text = event.get('text')
         return self._codec.decode_object(event['bytes'] if text is None else text)
 
-    async def _receive_frame(self) -> dict[str, Any]:
+    async def _receive_frame(self) -> Event:
         if self._connection.state is State.HANDSHAKE:
             raise OperationNotAllowed('nothing can be received before the handshake is accepted')
-        event = await self.receive_event()
+        if self.closed:
+            raise WebSocketDisconnected(self._connection.close_code)
+        if not self.handling or self._reader is not None:
+            raise OperationNotAllowed(
+                'this connection is being read already: between two messages by the library, '
+                'else by another receive; receive inside a handler, or declare an on_ws_<type>'
+            )
+        self._reader = asyncio.get_running_loop().create_future()
+        try:
+            event = await self._receive_event()
+        finally:
+            self._reader.set_result(None)
+            self._reader = None
         if event['type'] == 'websocket.disconnect':
             raise WebSocketDisconnected(self._connection.close_code)
         return event
 
-    async def receive_event(self) -> dict[str, Any]:
-        """The next ASGI event: a message, or how the connection ended."""
-        if self._connection.state is State.CLOSED:
-            raise WebSocketDisconnected(self._connection.close_code)
-        if self.reading:
-            raise OperationNotAllowed(
-                'the library is reading this connection; receive inside a handler, or declare '
-                'an on_ws_<type> for the message'
-            )
-        self.reading = True
-        try:
-            event = await self._receive_event()
-        finally:
-            self.reading = False
+    async def next_event(self) -> Event:
+        """The next ASGI event for the library: a message, or how the connection ended."""
+        while self._reader is not None:  # a handler left a receive behind: it gets the next frame
+            await asyncio.wait([self._reader])
+        return await self._receive_event()
+
+    async def _receive_event(self) -> Event:
+        event = await self._server_receive()
         if event['type'] == 'websocket.disconnect':
             # The ASGI spec makes 1005 the default.
             await self._connection.end(event.get('code') or close_codes.NO_STATUS)
