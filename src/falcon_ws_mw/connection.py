@@ -155,7 +155,11 @@ class Connection:
             Exception: Whatever the server raises when the client has gone meanwhile.
         """
         await self._send(event)
-        self.opened()
+        if self.state is State.HANDSHAKE:
+            self.opened()
+        elif self.state is State.CLOSING:  # somebody closed it while the server was accepting
+            self.state = State.OPEN
+            self.close(self.close_code or close_codes.NORMAL)
 
     def opened(self) -> None:
         """The handshake is accepted: what was held goes out."""
@@ -175,7 +179,7 @@ class Connection:
             reason: Text for the peer; by default Falcon's for this code.
         """
         if self.state is State.HANDSHAKE:
-            self.state = State.CLOSED
+            self.state = State.CLOSING
             self.close_code = code
             self._held = None
         if self.state is not State.OPEN:
@@ -215,7 +219,7 @@ class Connection:
             for blocked_on in steps:
                 self._writer = _Writer(self, blocked_on, steps)
                 return True
-        except Exception as error:  # noqa: BLE001  # servers name a lost peer in many ways
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # see `broken`
             self.broken(error)
             return False
         return True
@@ -225,12 +229,16 @@ class Connection:
         self._start(frame)
         return self._writer.first_taken() if self._writer else None
 
-    def broken(self, error: Exception) -> None:
-        """The server took no frame: the peer is gone, and the end is about to be read."""
-        if not isinstance(error, OSError):  # what a lost peer raises since ASGI spec 2.4
+    def broken(self, error: BaseException) -> None:
+        """The server took no frame: the peer is gone, and the end is about to be read.
+
+        Servers tell it in many ways: an `OSError` since ASGI spec 2.4, a cancelled wait, others.
+        """
+        if self.state is State.CLOSED:
+            return
+        if not isinstance(error, (OSError, asyncio.CancelledError)):
             logger.warning('the server failed to send', exc_info=error)
-        if self.state is State.OPEN:
-            self.state = State.CLOSING
+        self.state = State.CLOSING
 
     def written(self) -> None:
         """Everything that waited has gone."""
@@ -244,7 +252,7 @@ class Connection:
 class _Writer:
     """What waits behind a blocked send, and the task that sends it. Exists only that long."""
 
-    __slots__ = ('_connection', '_first', '_task', 'queue')
+    __slots__ = ('_begun', '_connection', '_first', '_task', 'queue')
 
     def __init__(
         self, connection: Connection, blocked_on: object, steps: Generator[Any, Any, None]
@@ -252,6 +260,7 @@ class _Writer:
         self.queue: deque[tuple[Frame, asyncio.Future[None] | None]] = deque()
         self._connection = connection
         self._first: asyncio.Future[None] | None = None
+        self._begun = False
         self._task = asyncio.create_task(
             self._run(_Resumed(blocked_on, steps)), name=f'falcon_ws_mw writer {connection.id}'
         )
@@ -269,10 +278,13 @@ class _Writer:
 
     async def stop(self) -> None:
         """Cancel the task and wait for it."""
+        if not self._begun:  # a task cancelled before its first step never runs, nor cleans up
+            await asyncio.sleep(0)
         self._task.cancel()
         await asyncio.wait([self._task])
 
     async def _run(self, first: _Resumed) -> None:
+        self._begun = True
         try:
             await first
             _done(self._first)
@@ -282,7 +294,7 @@ class _Writer:
                     await self._connection.write(frame)
                 finally:
                     _done(taken)
-        except Exception as error:  # noqa: BLE001  # as in Connection._start
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # see `broken`
             self._connection.broken(error)
         finally:
             self._connection.written()

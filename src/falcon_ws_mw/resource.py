@@ -10,7 +10,7 @@ import falcon
 import falcon.asgi
 
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.responders import mark_default
+from falcon_ws_mw.responders import mark_default, place
 
 if TYPE_CHECKING:
     from falcon_ws_mw.envelope import Sendable
@@ -107,16 +107,17 @@ class PerConnectionResource:
             inspect.signature(cls).bind(*self.args, **self.kwargs)
         except TypeError as error:
             raise ConfigurationError(
-                f'{cls.__qualname__} cannot be made with the arguments given to '
+                f'{place(cls)}: {cls.__qualname__} cannot be made with the arguments given to '
                 f'add_websocket_route: {error}'
             ) from None
         short_names = {'on_connect'} if issubclass(cls, WebSocketResource) else set()
         for name in sorted(self._http_responders - short_names):
             if hasattr(cls, name):
+                where = place(getattr(cls, name), cls)
                 raise ConfigurationError(
-                    f'{cls.__qualname__}.{name} would never be called: an instance is made for '
-                    'each WebSocket connection only; serve HTTP from a resource of its own, by '
-                    'add_route on another template'
+                    f'{where}: {cls.__qualname__}.{name} would never be called: an instance is '
+                    'made for each WebSocket connection only; serve HTTP from a resource of its '
+                    'own, by add_route on another template'
                 )
 
     def make(self) -> object:

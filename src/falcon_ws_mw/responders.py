@@ -32,6 +32,8 @@ SHORT_NAMES: Final = {
 }
 """The same on a `WebSocketResource`, which is no Falcon resource: no HTTP CONNECT is mapped."""
 
+_SHORT_LIFE_CYCLE: Final = frozenset({*SHORT_NAMES.values(), 'on_message'})
+
 _OURS: Final = frozenset({'self', 'req', 'ws', 'payload', 'message', 'close_code', 'raw', 'error'})
 """Parameter names that have a meaning, and so are no names for URI fields."""
 
@@ -166,7 +168,7 @@ def build_table(
     shadowing = sorted(fields & _OURS)
     if shadowing:
         raise ConfigurationError(
-            f'{_place(cls)}: the URI field {{{shadowing[0]}}} has a name that the library uses '
+            f'{place(cls)}: the URI field {{{shadowing[0]}}} has a name that the library uses '
             f'for its own arguments ({", ".join(sorted(_OURS))}): rename the field'
         )
     reader = _SignatureReader(cls, fields, fields_elsewhere)
@@ -174,6 +176,8 @@ def build_table(
     for name, function, types in _candidates(cls):
         if name in LIFE_CYCLE:
             continue
+        if short_names and name in _SHORT_LIFE_CYCLE:
+            raise _marked_life_cycle(cls, name, function)
         responder = reader.read(name, function, ('ws',), optional=('payload', 'message'))
         for message_type in types:
             _check_type(cls, name, message_type, messages)
@@ -225,22 +229,26 @@ def _life_cycle(
     if short is not None and _defined(cls, short) is not None:
         if function is not None:
             raise ConfigurationError(
-                f'{_place(function)}: {cls.__qualname__} has both {hook} and {short}, which are '
+                f'{place(function)}: {cls.__qualname__} has both {hook} and {short}, which are '
                 'one and the same: keep one'
             )
         name, function = short, _defined(cls, short)
     if function is None:
         return None
     if hasattr(function, _TYPES_ATTRIBUTE):
-        raise ConfigurationError(
-            f'{_place(function)}: {cls.__qualname__}.{name} is a life-cycle method, and no '
-            'message reaches it: put @handles_message on a method of another name'
-        )
+        raise _marked_life_cycle(cls, name, function)
     return reader.read(name, function, LIFE_CYCLE[hook])
 
 
+def _marked_life_cycle(cls: type, name: str, function: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f'{place(function, cls)}: {cls.__qualname__}.{name} is a life-cycle method, and no message '
+        'reaches it by type: put @handles_message on a method of another name'
+    )
+
+
 def _check_type(cls: type, name: str, message_type: str, taken: Mapping[str, Responder]) -> None:
-    where = f'{_place(inspect.getattr_static(cls, name))}: {cls.__qualname__}.{name}'
+    where = f'{place(inspect.getattr_static(cls, name), cls)}: {cls.__qualname__}.{name}'
     if not message_type:
         raise ConfigurationError(f'{where} names no message type: call it on_ws_<type>')
     if message_type in RESERVED_TYPES:
@@ -282,12 +290,12 @@ def _settings(cls: type) -> dict[str, Any]:
             is_valid, expected = _SETTINGS[name]
             if not is_valid(value):
                 raise ConfigurationError(
-                    f'{_place(cls)}: {cls.__qualname__}.{name}={value!r}: expected {expected}'
+                    f'{place(cls)}: {cls.__qualname__}.{name}={value!r}: expected {expected}'
                 )
             found[name] = value
         elif not callable(value):
             raise ConfigurationError(
-                f'{_place(cls)}: {cls.__qualname__}.{name} is no setting of the library: '
+                f'{place(cls)}: {cls.__qualname__}.{name} is no setting of the library: '
                 f'there are {", ".join(_SETTINGS)}; rename it if it is yours'
             )
     return found
@@ -312,7 +320,7 @@ class _SignatureReader:
         optional: tuple[str, ...] = (),
     ) -> Responder:
         full_name = f'{self._cls.__qualname__}.{name}'
-        where = f'{_place(function)}: {full_name}'
+        where = f'{place(function, self._cls)}: {full_name}'
         if isinstance(function, (staticmethod, classmethod)) or not inspect.isroutine(function):
             raise ConfigurationError(
                 f'{where} is no plain method: make it `async def {name}(self…)`'
@@ -326,9 +334,16 @@ class _SignatureReader:
         parameters = list(inspect.signature(function).parameters.values())
         leading = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
         has_args = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        if len(leading) < len(expected) and not has_args:
+        named = {*optional, *self._fields, *_OURS}
+        misplaced = [
+            parameter.name
+            for parameter, position in zip(leading, expected, strict=False)
+            if parameter.name != position and parameter.name in named
+        ]
+        if misplaced or (len(leading) < len(expected) and not has_args):
             raise ConfigurationError(
-                f'{where} is called with ({", ".join(expected)}) and does not take them all: '
+                f'{where} is called with ({", ".join(expected)}) by position, and does not take '
+                'them like that: '
                 f'declare `async def {name}({", ".join((*expected, *optional, "**params"))})`'
             )
         by_name = [
@@ -344,7 +359,7 @@ class _SignatureReader:
             full_name,
             function,
             frozenset(names.intersection(optional)),
-            None if takes_all or self._fields <= names else self._fields & names,
+            None if takes_all else self._fields & names,
         )
 
     def _check_parameter(
@@ -367,8 +382,13 @@ class _SignatureReader:
         )
 
 
-def _place(thing: Any) -> str:
-    """Where something is defined, as `file:line`."""
+def place(thing: Any, owner: type | None = None) -> str:
+    """Where something is defined, for errors: its file and, for a function, its line.
+
+    Args:
+        thing: A class, or what a class has under a name.
+        owner: That class, whose file is named where the thing itself cannot tell.
+    """
     if isinstance(thing, (staticmethod, classmethod)):
         thing = thing.__func__
     try:
@@ -376,5 +396,5 @@ def _place(thing: Any) -> str:
             return inspect.getsourcefile(thing) or thing.__module__
         code = inspect.unwrap(thing).__code__
     except (TypeError, AttributeError, OSError):
-        return getattr(thing, '__module__', None) or type(thing).__qualname__
+        return place(owner) if owner is not None else getattr(thing, '__module__', repr(thing))
     return f'{code.co_filename}:{code.co_firstlineno}'

@@ -63,8 +63,7 @@ class Worker:
         unwrapped = function
         while isinstance(unwrapped, functools.partial):
             unwrapped = unwrapped.func
-        called = unwrapped if inspect.isroutine(unwrapped) else getattr(unwrapped, '__call__', None)  # noqa: B004
-        if not inspect.iscoroutinefunction(called):
+        if not _is_coroutine_function(unwrapped):
             raise ConfigurationError(
                 f'a worker is a coroutine function, {function!r} is not one: '
                 'define it with `async def` and pass it uncalled, its arguments behind it'
@@ -82,11 +81,13 @@ class Worker:
         self.restarts = 0
         self.last_error: str | None = None
         self.task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def start(self) -> None:
         """Run it in the current event loop."""
         self.state = 'running'
         self.restarts = 0
+        self._stopping = False
         self.task = asyncio.create_task(self._supervise(), name=f'falcon_ws_mw worker {self.name}')
 
     async def stop(self, grace_seconds: float) -> None:
@@ -94,6 +95,7 @@ class Worker:
         task, self.task = self.task, None
         if task is None:
             return
+        self._stopping = True
         task.cancel()
         _, unfinished = await asyncio.wait([task], timeout=grace_seconds)
         if unfinished:
@@ -111,6 +113,8 @@ class Worker:
         while True:
             started = clock()
             crashed = await self._run_once()
+            if self._stopping:  # it may answer a cancellation by returning, or by a crash
+                return
             if self.restart == 'never' or (self.restart == 'on_failure' and not crashed):
                 self.state = 'failed' if crashed else 'finished'
                 return
@@ -135,6 +139,14 @@ class Worker:
             logger.exception('the worker %s was cancelled by something that it awaited', self.name)
             return True
         return False
+
+
+def _is_coroutine_function(function: object) -> bool:
+    if isinstance(function, type):
+        return False  # calling it makes an object, whatever that object can do
+    if inspect.isroutine(function):
+        return inspect.iscoroutinefunction(function)
+    return inspect.iscoroutinefunction(getattr(function, '__call__', None))  # noqa: B004
 
 
 class WorkerSupervisor:
