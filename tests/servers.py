@@ -9,6 +9,7 @@ import json
 import socket
 from typing import Any
 
+import msgpack
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -53,7 +54,7 @@ class Served:
 
 
 class Client:
-    """A WebSocket client that speaks JSON and never waits for ever."""
+    """A WebSocket client that speaks JSON, reads MessagePack too, and never waits for ever."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -66,7 +67,7 @@ class Client:
     async def receive(self) -> Any:
         async with asyncio.timeout(PATIENCE_SECONDS):
             raw = await self.connection.recv()
-        return json.loads(raw)
+        return msgpack.unpackb(raw) if isinstance(raw, bytes) else json.loads(raw)
 
     async def ask(self, message: Any) -> Any:
         await self.send(message)

@@ -48,6 +48,34 @@ def test_a_code_of_frameworks_is_falcons_and_named_by_its_http_status(code: int)
     assert CLOSE_CODES[code].name == HTTPStatus(code - 3000).phrase
 
 
+def test_the_codes_of_the_protocol_have_the_names_that_iana_registered() -> None:
+    assert {code: row.name for code, row in CLOSE_CODES.items() if code < 3000} == {
+        1000: 'Normal Closure',
+        1001: 'Going Away',
+        1002: 'Protocol Error',
+        1003: 'Unsupported Data',
+        1005: 'No Status Received',
+        1006: 'Abnormal Closure',
+        1007: 'Invalid Payload',
+        1008: 'Policy Violation',
+        1009: 'Message Too Big',
+        1010: 'Mandatory Extension',
+        1011: 'Internal Error',
+        1012: 'Service Restart',
+        1013: 'Try Again Later',
+        1014: 'Bad Gateway',
+        1015: 'TLS Handshake',
+    }
+
+
+def test_a_client_comes_back_where_that_may_help() -> None:
+    assert {code for code, row in CLOSE_CODES.items() if row.retry} == {
+        *(1001, 1005, 1006, 1015),  # the link ended, not the conversation
+        *(1011, 1012, 1013, 1014),  # the server's trouble, which may pass
+        *(3429, 3500, 3503),
+    }
+
+
 def test_no_code_of_the_application_is_in_the_table() -> None:
     assert max(CLOSE_CODES) < 4000
 

@@ -11,6 +11,7 @@ from typing import Any
 from falcon import WebSocketDisconnected
 import pytest
 
+from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import Connection, State
 from falcon_ws_mw.envelope import Frame, text_frame
 from falcon_ws_mw.errors import OutboxFull
@@ -19,6 +20,8 @@ from falcon_ws_mw.options import Limits
 from .servers import PATIENCE_SECONDS
 
 A, B, C = text_frame('a'), text_frame('b'), text_frame('c')
+
+ACCEPT: Event = {'type': 'websocket.accept'}
 
 LOST = ConnectionResetError('the peer has gone')
 
@@ -34,15 +37,15 @@ class Server:
     """
 
     def __init__(self, *, is_open: bool = True, error: BaseException | None = None) -> None:
-        self.taken: list[Frame] = []
+        self.taken: list[Any] = []
         self.gate = asyncio.Event()
         self.reached = asyncio.Event()
         self.error = error
-        self._queue: asyncio.Queue[Frame] = asyncio.Queue()
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
         if is_open:
             self.gate.set()
 
-    async def send(self, event: Frame) -> None:
+    async def send(self, event: Event) -> None:
         self.reached.set()
         await self.gate.wait()
         if self.error is not None:
@@ -50,7 +53,7 @@ class Server:
         self.taken.append(event)
         self._queue.put_nowait(event)
 
-    async def next_taken(self, count: int) -> list[Frame]:
+    async def next_taken(self, count: int) -> list[Any]:
         """Wait for that many frames."""
         return [await soon(self._queue.get()) for _ in range(count)]
 
@@ -95,12 +98,12 @@ class ErraticServer:
     """
 
     def __init__(self, seed: int) -> None:
-        self.taken: list[Frame] = []
+        self.taken: list[Any] = []
         self.most_in_flight = 0
         self._in_flight = 0
         self._random = random.Random(seed)  # noqa: S311  # it has to repeat itself
 
-    async def send(self, event: Frame) -> None:
+    async def send(self, event: Event) -> None:
         self._in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         for _ in range(self._random.randrange(4)):
@@ -273,22 +276,21 @@ async def test_what_was_held_leaves_after_the_accept_in_order_and_first(is_open:
 async def test_what_is_said_while_the_accept_is_on_its_way_leaves_behind_it() -> None:
     server = Server(is_open=False)
     connection = Connection('c1', server.send)
-    accept = {'type': 'websocket.accept'}
-    accepting = asyncio.create_task(connection.accept(accept))
+    accepting = asyncio.create_task(connection.accept(ACCEPT))
     await soon(server.reached.wait())
 
     connection.post(A)
     server.gate.set()
     await soon(accepting)
 
-    assert await server.next_taken(2) == [accept, A]
+    assert await server.next_taken(2) == [ACCEPT, A]
 
 
 async def test_an_accept_that_fails_opens_nothing() -> None:
     connection = Connection('c1', Server(error=LOST).send)
 
     with pytest.raises(ConnectionResetError):
-        await connection.accept({'type': 'websocket.accept'})
+        await connection.accept(ACCEPT)
 
     assert connection.state is State.HANDSHAKE
 
@@ -438,13 +440,45 @@ class TestAfterAClose:
         assert connection.close_code == 4000
 
 
-async def test_a_close_before_the_accept_does_nothing() -> None:
+async def test_a_close_before_the_accept_says_nothing_yet() -> None:
     server = Server()
     connection = Connection('c1', server.send)
 
-    connection.close(1000)
+    connection.close(4000)
 
-    assert (server.taken, connection.state) == ([], State.HANDSHAKE)
+    assert (server.taken, connection.state) == ([], State.CLOSING)
+
+
+async def test_a_close_before_the_accept_drops_what_was_held() -> None:
+    server = Server()
+    connection = Connection('c1', server.send)
+    connection.post(A)
+
+    connection.close(4000)
+    await connection.accept(ACCEPT)
+
+    assert A not in server.taken
+
+
+async def test_nothing_is_held_after_a_close_before_the_accept() -> None:
+    connection = Connection('c1', Server().send)
+
+    connection.close(4000)
+
+    assert connection.post(A) is False
+
+
+async def test_a_close_while_the_accept_is_on_its_way_is_said_right_behind_it() -> None:
+    server = Server(is_open=False)
+    connection = Connection('c1', server.send)
+    accepting = asyncio.create_task(connection.accept(ACCEPT))
+    await soon(server.reached.wait())
+
+    connection.close(4000, 'bye')
+    server.gate.set()
+    await soon(accepting)
+
+    assert server.taken == [ACCEPT, {'type': 'websocket.close', 'code': 4000, 'reason': 'bye'}]
 
 
 async def test_a_close_that_the_server_does_not_take_closes_all_the_same() -> None:
@@ -503,7 +537,7 @@ async def test_the_end_leaves_no_task(has_settled: bool) -> None:
 async def test_the_end_is_seen_inside_a_blocked_send(has_settled: bool) -> None:
     seen: list[str] = []
 
-    async def send(event: Frame) -> None:
+    async def send(event: Event) -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -574,7 +608,7 @@ async def test_nothing_is_delivered_after_the_end() -> None:
 async def test_an_accept_that_comes_too_late_does_not_open_what_has_ended() -> None:
     server = Server(is_open=False)
     connection = Connection('c1', server.send)
-    accepting = asyncio.create_task(connection.accept({'type': 'websocket.accept'}))
+    accepting = asyncio.create_task(connection.accept(ACCEPT))
     await soon(server.reached.wait())
 
     await connection.end(1006)
@@ -676,10 +710,10 @@ class FutureServer:
     """A server whose `send` returns a future."""
 
     def __init__(self) -> None:
-        self.taken: list[Frame] = []
+        self.taken: list[Any] = []
         self.pending: list[asyncio.Future[None]] = []
 
-    def send(self, event: Frame) -> Awaitable[None]:
+    def send(self, event: Event) -> Awaitable[None]:
         self.taken.append(event)
         future = asyncio.get_running_loop().create_future()
         self.pending.append(future)
@@ -689,7 +723,7 @@ class FutureServer:
 class BareServer(FutureServer):
     """A server whose awaitables have a bare iterator without `throw`, as granian's have."""
 
-    def send(self, event: Frame) -> Awaitable[None]:
+    def send(self, event: Event) -> Awaitable[None]:
         super().send(event)
         return BareAwaitable(self.pending[-1])
 
@@ -765,9 +799,9 @@ async def test_a_future_that_is_done_costs_no_task() -> None:
 
 
 async def test_a_send_may_just_give_way_to_others() -> None:
-    taken: list[Frame] = []
+    taken: list[Any] = []
 
-    async def send(event: Frame) -> None:
+    async def send(event: Event) -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         taken.append(event)

@@ -12,6 +12,7 @@ import falcon
 import falcon.asgi
 from falcon.media import JSONHandlerWS, MessagePackHandlerWS
 import falcon.testing
+import msgpack
 import pytest
 
 from falcon_ws_mw import Message, WebSocket, WebSocketLifespan, handles_message, install
@@ -274,7 +275,6 @@ async def test_an_own_text_handler_reads_and_writes_everything(logs: Logs) -> No
 
 
 async def test_binary_frames_go_through_a_usable_binary_handler() -> None:
-    msgpack = pytest.importorskip('msgpack', reason='msgpack is not installed')
     app = install(falcon.asgi.App())
     app.ws_options.media_handlers[falcon.WebSocketPayloadType.BINARY] = MessagePackHandlerWS()
     app.add_route('/ws/{room}/{number:int}', Everything())
@@ -284,6 +284,8 @@ async def test_binary_frames_go_through_a_usable_binary_handler() -> None:
         assert answer == {'type': 'reply', 'id': 1, 'payload': b'\x00'}
         await ws.send_data(msgpack.packb(5))
         assert (await ws.receive_msgpack())['payload']['status'] == 400
+        await ws.send_data(b'no MessagePack')  # so its sender may not read it either
+        assert (await ws.receive_json())['payload']['status'] == 400
 
 
 async def test_send_media_as_binary_without_a_handler_says_the_cure() -> None:

@@ -303,6 +303,10 @@ def test_an_object_goes_out_as_binary_where_it_is_asked_for_and_can_be(
     assert codec.encode_object([1], binary=binary) == {'type': 'websocket.send', **frame}
 
 
+def test_an_object_goes_out_as_text_where_binary_is_not_asked_for() -> None:
+    assert 'text' in Codec(dump_binary=lambda media: b'own').encode({})
+
+
 @pytest.mark.parametrize(
     ('codec', 'understands'),
     [

@@ -40,6 +40,7 @@ BELOW_THE_LINE = (
     'close_codes',
     'errors',
     'falcon_internals',
+    'asgi',
 )
 """What only decides: nothing here awaits."""
 

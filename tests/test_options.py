@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 import math
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import DEFAULT_LIMITS, Limits, check_choice
 
 Colour = Literal['red', 'green']
+
+KNOBS = ('connect_timeout_seconds', 'max_outbox_messages', 'max_outbox_bytes')
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,7 @@ def test_a_limit_is_a_number_above_0_or_none(knobs: dict[str, Any]) -> None:
     assert {name: getattr(limits, name) for name in knobs} == knobs
 
 
-@pytest.mark.parametrize('knob', ['connect_timeout_seconds', 'max_outbox_messages'])
+@pytest.mark.parametrize('knob', KNOBS)
 @pytest.mark.parametrize('value', [0, -1, True, False, '10', math.nan, [1]])
 def test_anything_else_is_refused(knob: str, value: object) -> None:
     named: dict[str, Any] = {knob: value}
@@ -88,6 +91,26 @@ def test_a_limit_that_is_named_with_its_default_counts_as_named() -> None:
     named = Limits(max_outbox_bytes=DEFAULT_LIMITS.max_outbox_bytes)
 
     assert named.over(Limits(max_outbox_bytes=7)) == DEFAULT_LIMITS
+
+
+def test_limits_that_nobody_named_are_these() -> None:
+    assert {name: getattr(Limits(), name) for name in KNOBS} == {
+        'connect_timeout_seconds': 10,
+        'max_outbox_messages': 1000,
+        'max_outbox_bytes': 1024 * 1024,
+    }
+
+
+def test_limits_do_not_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Limits().max_outbox_bytes = 5  # type: ignore[misc]
+
+
+def test_limits_are_given_by_name() -> None:
+    values: tuple[Any, ...] = (10,)
+
+    with pytest.raises(TypeError):
+        Limits(*values)
 
 
 def test_limits_are_equal_by_what_they_limit_and_not_by_what_was_named() -> None:

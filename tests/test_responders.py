@@ -404,6 +404,12 @@ def test_only_true_accepts_under_the_short_name(
     assert build_table(cls, short_names=short_names).only_true_accepts is only_true
 
 
+async def test_the_base_class_accepts_everyone() -> None:
+    anything: Any = None
+
+    assert await Bare().on_connect(anything, anything, room='r') is True
+
+
 def test_the_short_names_are_no_message_types() -> None:
     assert build_table(ShortNames, short_names=True).messages == {}
 
@@ -714,6 +720,11 @@ class MarkedShortConnect(WebSocketResource):
         return True
 
 
+class MarkedMessage(WebSocketResource):
+    @handles_message('x')
+    async def on_message(self, ws: Any, message: Any) -> Any: ...
+
+
 class MessageTooShort(WebSocketResource):
     async def on_message(self, ws: Any) -> Any: ...  # type: ignore[override]
 
@@ -729,6 +740,7 @@ class MessageNoCoroutine(WebSocketResource):
         (BothDisconnects, 'has both on_ws_disconnect and on_disconnect', 'keep one'),
         (ShortConnectTooShort, 'ShortConnectTooShort.on_connect', '(self, req, ws, **params)`'),
         (MarkedShortConnect, 'MarkedShortConnect.on_connect is a life-cycle', 'of another name'),
+        (MarkedMessage, 'MarkedMessage.on_message is a life-cycle', 'of another name'),
         (MessageTooShort, 'MessageTooShort.on_message', '(self, ws, message, **params)`'),
         (MessageNoCoroutine, 'MessageNoCoroutine.on_message', 'write `async def on_message`'),
     ],

@@ -573,6 +573,26 @@ async def test_a_worker_that_ignores_its_cancellation_keeps_no_other_from_stoppi
     await soon(task)
 
 
+async def test_a_worker_that_was_left_behind_does_not_run_again_beside_its_next_start() -> None:
+    stubborn = Stubborn()
+    worker = Worker(stubborn, restart='always')
+    worker.start()
+    await settled()
+    left_behind = task_of(worker)
+    await worker.stop(0.01)
+    worker.function = for_ever
+    worker.start()
+
+    stubborn.released.set()
+    await settled()
+
+    has_ended = left_behind.done()
+    left_behind.cancel()
+    await asyncio.wait([left_behind])
+    await worker.stop(PATIENCE_SECONDS)
+    assert has_ended
+
+
 # -- look
 
 

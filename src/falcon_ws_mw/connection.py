@@ -157,9 +157,8 @@ class Connection:
         await self._send(event)
         if self.state is State.HANDSHAKE:
             self.opened()
-        elif self.state is State.CLOSING:  # somebody closed it while the server was accepting
-            self.state = State.OPEN
-            self.close(self.close_code or close_codes.NORMAL)
+        elif self._held:  # somebody closed it while the server was accepting
+            self._start(self._held.popleft())
 
     def opened(self) -> None:
         """The handshake is accepted: what was held goes out."""
@@ -178,15 +177,13 @@ class Connection:
             code: A close code that may be sent.
             reason: Text for the peer; by default Falcon's for this code.
         """
-        if self.state is State.HANDSHAKE:
-            self.state = State.CLOSING
-            self.close_code = code
-            self._held = None
-        if self.state is not State.OPEN:
+        if self.state not in {State.HANDSHAKE, State.OPEN}:
             return
         reason = reason or self._default_reasons.get(code, '')
         event = {'type': 'websocket.close', 'code': code, 'reason': close_codes.fit_reason(reason)}
-        if self._writer is None:
+        if self.state is State.HANDSHAKE:
+            self._held = deque([event])
+        elif self._writer is None:
             self._start(event)
         else:
             self._writer.queue.append((event, None))

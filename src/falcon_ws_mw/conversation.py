@@ -206,43 +206,39 @@ class Conversation:
             self._log_crash(error, disconnect)
 
     async def _handle(self, raw: str | bytes) -> None:
+        binary = isinstance(raw, bytes)
         try:
             incoming = self._codec.decode(raw)
             responder = self._table.messages.get(incoming.type)
-            if responder is None:
-                if self._table.any_message is None:
-                    raise UnknownMessageType(incoming.type, id=incoming.id)
-                await self._respond(
-                    self._table.any_message, raw, incoming.id, (self._ws, incoming.message)
-                )
-                return
+            if responder is None and self._table.any_message is None:
+                raise UnknownMessageType(incoming.type, id=incoming.id)
         except UnhandledMessage as error:
-            await self._handle_unhandled(raw, error)
+            await self._handle_unhandled(raw, error, binary=binary and error.decoded)
             return
-        await self._respond(
-            responder,
-            raw,
-            incoming.id,
-            (self._ws,),
-            payload=incoming.payload,
-            message=incoming.message,
-        )
+        if responder is not None:
+            named = {'payload': incoming.payload, 'message': incoming.message}
+            await self._respond(responder, incoming.id, (self._ws,), binary=binary, **named)
+        elif self._table.any_message is not None:
+            positional = (self._ws, incoming.message)
+            await self._respond(self._table.any_message, incoming.id, positional, binary=binary)
 
-    async def _handle_unhandled(self, raw: str | bytes, error: UnhandledMessage) -> None:
+    async def _handle_unhandled(
+        self, raw: str | bytes, error: UnhandledMessage, *, binary: bool
+    ) -> None:
         unhandled = self._table.unhandled
         if unhandled is None:
-            await self._say_error(error.to_http_error(), error.id, raw)
+            await self._say_error(error.to_http_error(), error.id, binary=binary)
             return
         positional = (self._ws, raw, error)
-        await self._respond(unhandled, raw, error.id, positional, unanswered=error)
+        await self._respond(unhandled, error.id, positional, binary=binary, unanswered=error)
 
     async def _respond(
         self,
         responder: Responder,
-        raw: str | bytes,
         message_id: MessageId | None,
         positional: tuple[Any, ...],
         *,
+        binary: bool,
         unanswered: UnhandledMessage | None = None,
         **named: Any,
     ) -> None:
@@ -250,9 +246,9 @@ class Conversation:
 
         Args:
             responder: What to call.
-            raw: The frame; the answer goes out in the same kind of frame.
             message_id: The request's id, if it is one.
             positional: What the responder gets by position.
+            binary: Whether the answer goes out as binary, as the message came in.
             unanswered: The error that answers a request for which nothing is returned.
             named: What the responder may get by name.
         """
@@ -261,15 +257,15 @@ class Conversation:
             if message_id is None:
                 return
             if result is None and unanswered is not None:
-                await self._say_error(unanswered.to_http_error(), message_id, raw)
+                await self._say_error(unanswered.to_http_error(), message_id, binary=binary)
             else:
-                await self._say(wrap('reply', result, message_id), raw)
+                await self._say(wrap('reply', result, message_id), binary=binary)
         except WebSocketDisconnected:
             # Either this one's, and the end is about to be read, or another one's.
             if message_id is not None:
-                await self._say_error(_Crash(), message_id, raw)
+                await self._say_error(_Crash(), message_id, binary=binary)
         except Exception as error:  # noqa: BLE001  # answered or logged
-            await self._handle_failure(error, responder, raw, message_id)
+            await self._handle_failure(error, responder, message_id, binary=binary)
 
     async def _call(self, responder: Responder, positional: tuple[Any, ...], **named: Any) -> Any:
         self._ws.handling = True
@@ -279,36 +275,35 @@ class Conversation:
             self._ws.handling = False
 
     async def _handle_failure(
-        self, error: Exception, responder: Responder, raw: str | bytes, message_id: MessageId | None
+        self, error: Exception, responder: Responder, message_id: MessageId | None, *, binary: bool
     ) -> None:
         answer = await self._answer_to(error, responder)
         if answer is None:
             if message_id is not None:
-                await self._say_error(_Crash(), message_id, raw)
+                await self._say_error(_Crash(), message_id, binary=binary)
         elif isinstance(answer, _Crash) and self._crash_policy == 'close':
             self._manager.remove_connection(self._connection.id)
             self._connection.close(self._handshake.app.ws_options.error_close_code)
         elif isinstance(answer, HTTPStatus):
-            await self._say_error(
-                HTTPError(answer.status_code, description=answer.text), message_id, raw
-            )
+            error = HTTPError(answer.status_code, description=answer.text)
+            await self._say_error(error, message_id, binary=binary)
         else:
-            await self._say_error(answer, message_id, raw)
+            await self._say_error(answer, message_id, binary=binary)
 
     # -- saying
 
     async def _say_error(
-        self, error: HTTPError, message_id: MessageId | None, raw: str | bytes
+        self, error: HTTPError, message_id: MessageId | None, *, binary: bool
     ) -> None:
         message = wrap('error', error_payload(error), message_id)
         try:
-            await self._say(message, raw)
+            await self._say(message, binary=binary)
         except (TypeError, ValueError) as failure:  # an error of the app that cannot be encoded
             self._log_crash(failure, None)
-            await self._say(wrap('error', error_payload(_Crash()), message_id), raw)
+            await self._say(wrap('error', error_payload(_Crash()), message_id), binary=binary)
 
-    async def _say(self, message: dict[str, Any], raw: str | bytes) -> None:
-        frame = self._codec.encode_object(message, binary=isinstance(raw, bytes))
+    async def _say(self, message: dict[str, Any], *, binary: bool) -> None:
+        frame = self._codec.encode_object(message, binary=binary)
         try:
             await self._connection.send(frame)
         except WebSocketDisconnected:

@@ -136,7 +136,7 @@ class Codec:
             raise
         except Exception as error:  # an app's own handler may raise anything
             kind = 'text is not valid JSON' if isinstance(raw, str) else 'bytes cannot be decoded'
-            raise MalformedMessage(f'the {kind}') from error
+            raise MalformedMessage(f'the {kind}', decoded=False) from error
 
     @property
     def understands_binary(self) -> bool:
@@ -145,7 +145,9 @@ class Codec:
 
     def _decode_binary(self, raw: bytes) -> Any:
         if self._load_binary is None:
-            raise MalformedMessage('binary frames are not understood here: send text')
+            raise MalformedMessage(
+                'binary frames are not understood here: send text', decoded=False
+            )
         return self._load_binary(raw)
 
     def encode(self, message: Sendable) -> Frame:

@@ -116,9 +116,11 @@ class UnhandledMessage(FalconWebSocketError):
     Attributes:
         description: What was found and what was expected, for the client to read.
         id: The message's `id` as far as it could be read, else `None`.
+        decoded: Whether the frame could be decoded, whatever it holds.
     """
 
     status: ClassVar[int] = 400
+    decoded = True
 
     def __init__(self, description: str, *, id: str | int | None = None) -> None:
         self.description = description
@@ -136,6 +138,12 @@ class MalformedMessage(UnhandledMessage):
     """The frame is not a message: not JSON, not an object, no usable type, a bad id."""
 
     title = 'Malformed message'
+
+    def __init__(
+        self, description: str, *, id: str | int | None = None, decoded: bool = True
+    ) -> None:
+        self.decoded = decoded
+        super().__init__(description, id=id)
 
 
 class UnknownMessageType(UnhandledMessage):

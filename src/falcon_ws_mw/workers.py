@@ -81,13 +81,11 @@ class Worker:
         self.restarts = 0
         self.last_error: str | None = None
         self.task: asyncio.Task[None] | None = None
-        self._stopping = False
 
     def start(self) -> None:
         """Run it in the current event loop."""
         self.state = 'running'
         self.restarts = 0
-        self._stopping = False
         self.task = asyncio.create_task(self._supervise(), name=f'falcon_ws_mw worker {self.name}')
 
     async def stop(self, grace_seconds: float) -> None:
@@ -95,7 +93,6 @@ class Worker:
         task, self.task = self.task, None
         if task is None:
             return
-        self._stopping = True
         task.cancel()
         _, unfinished = await asyncio.wait([task], timeout=grace_seconds)
         if unfinished:
@@ -113,8 +110,8 @@ class Worker:
         while True:
             started = clock()
             crashed = await self._run_once()
-            if self._stopping:  # it may answer a cancellation by returning, or by a crash
-                return
+            if self.task is not asyncio.current_task():
+                return  # stopped: a cancellation may be answered by returning, or by a crash
             if self.restart == 'never' or (self.restart == 'on_failure' and not crashed):
                 self.state = 'failed' if crashed else 'finished'
                 return
