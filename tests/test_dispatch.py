@@ -118,6 +118,21 @@ async def test_a_resource_is_shared_but_connections_are_their_own() -> None:
                 assert answer['payload'] == expected
 
 
+class Marked:
+    @handles_message('chat-edit')
+    async def anything(self, ws: WebSocket, payload: Any) -> Any:
+        return payload
+
+
+async def test_a_method_that_overrides_one_under_handles_message_keeps_its_types() -> None:
+    class Louder(Marked):
+        async def anything(self, ws: WebSocket, payload: Any) -> Any:
+            return str(payload).upper()
+
+    async with talking_to(Louder()) as ws:
+        assert (await ask(ws, {'type': 'chat-edit', 'id': 1, 'payload': 'x'}))['payload'] == 'X'
+
+
 # -- order
 
 
@@ -415,5 +430,8 @@ async def test_falcons_reporter_hears_of_errors_and_not_of_our_control_flow() ->
     async with talking(app, '/ws/x') as ws:
         await ask(ws, {'type': 'conflict', 'id': 1})
         await ask(ws, {'type': 'crash', 'id': 1})
-    assert reported == [(falcon.HTTPConflict, True), (KeyError, True)]
-    assert handled == []
+        assert handled == []
+        await ask(ws, {'type': 'fail', 'id': 1})
+    assert reported == [
+        (error, True) for error in (falcon.HTTPConflict, KeyError, Problem, falcon.HTTPGone)
+    ]

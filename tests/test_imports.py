@@ -25,6 +25,7 @@ ABOVE_THE_LINE = (
     'handshake',
     'manager',
     'workers',
+    'cancellation',
     'connection',
     'backends',
     'backends.base',
@@ -33,6 +34,7 @@ ABOVE_THE_LINE = (
 
 BELOW_THE_LINE = (
     'responders',
+    'signatures',
     'envelope',
     'rooms',
     'reports',

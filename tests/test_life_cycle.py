@@ -13,6 +13,7 @@ import weakref
 
 import falcon
 import falcon.asgi
+import falcon.testing
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -269,11 +270,7 @@ async def test_a_client_that_vanishes_before_the_accept_is_a_1006(
     app = install(falcon.asgi.App())
     app.add_route('/ws', resource)
     async with serve(app, ws_implementation) as served:
-        _, writer = await asyncio.open_connection('127.0.0.1', served.port)
-        writer.write(
-            b'GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-            b'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
-        )
+        writer = await half_open(served)
         ws = await resource.connected.get()
         writer.transport.abort()
         while served.server.server_state.connections:  # the server has noticed
@@ -389,3 +386,175 @@ async def test_after_1000_connections_in_all_endings_nothing_remains(
 def assert_nothing_remains(app: WebSocketLifespan) -> None:
     stats = app.ws_connection_manager.stats()
     assert (stats.connections, stats.rooms, stats.users) == (0, 0, 0)
+
+
+# -- what must not be mistaken, and must not leak
+
+
+async def test_a_receive_that_a_handler_left_behind_may_read_the_end(
+    ws_implementation: str, logs: Logs
+) -> None:
+    class Leaving(Recorder):
+        left: asyncio.Task[str]
+
+        async def on_ws_leave_behind(self, ws: WebSocket) -> None:
+            self.left = asyncio.create_task(ws.receive_text())
+            await asyncio.sleep(0)
+
+    resource = Leaving()
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', resource)
+    async with serve(app, ws_implementation) as served:
+        async with served.client('/ws') as client:
+            await client.ask({'type': 'leave_behind', 'id': 1})
+            client.abort()
+            await resource.end()
+        with pytest.raises(falcon.WebSocketDisconnected):
+            await resource.left
+        assert_nothing_remains(app)
+    assert list(resource.calls.values()) == [1]
+    assert logs.lines == []
+
+
+def deciding(*, accepts: bool, hook: str) -> Any:
+    """Another component that decides about the handshake before us."""
+
+    async def decide(self: object, req: Any, ws: Any, *args: Any) -> None:
+        await (ws.accept() if accepts else ws.close())
+
+    return [type('Deciding', (), {hook: decide})()]
+
+
+@pytest.mark.parametrize('hook', ['process_request_ws', 'process_resource_ws'])
+async def test_what_another_component_refused_has_no_life_cycle(
+    hook: str, ws_implementation: str, logs: Logs
+) -> None:
+    resource = Recorder()
+    app = install(falcon.asgi.App(middleware=deciding(accepts=False, hook=hook)))
+    app.add_route('/ws', resource)
+    async with serve(app, ws_implementation) as served:
+        with pytest.raises(InvalidStatus) as refused:
+            async with served.client('/ws'):
+                pass
+    assert refused.value.response.status_code == 403
+    assert resource.connected.empty()
+    assert resource.calls == {}
+    assert logs.lines == []
+
+
+@pytest.mark.parametrize('hook', ['process_request_ws', 'process_resource_ws'])
+async def test_what_another_component_accepted_is_closed_and_said(
+    hook: str, ws_implementation: str, logs: Logs
+) -> None:
+    resource = Recorder()
+    app = install(falcon.asgi.App(middleware=deciding(accepts=True, hook=hook)))
+    app.add_route('/ws', resource)
+    async with serve(app, ws_implementation) as served, served.client('/ws') as client:
+        assert await client.closed() == 1011
+    assert resource.connected.empty()
+    [line] = logs.take()
+    assert 'another component accepted the handshake of /ws' in line
+
+
+async def test_a_connection_cancelled_during_its_accept_leaves_nothing() -> None:
+    resource = Recorder()
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', resource)
+    accepting = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        return {'type': 'websocket.connect'}
+
+    async def send(event: Any) -> None:
+        accepting.set()
+        await asyncio.Event().wait()
+
+    scope = falcon.testing.create_scope_ws('/ws')
+    task = asyncio.create_task(app(scope, receive, send))
+    await accepting.wait()
+    assert app.ws_connection_manager.stats().connections == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert_nothing_remains(app)
+    assert list(resource.calls.values()) == [1]  # on_ws_connect had returned
+
+
+@pytest.mark.parametrize('how', ['refuse', 'close', 'kick'])
+async def test_refusing_a_client_that_has_vanished_is_no_news(
+    how: str, ws_implementation: str, logs: Logs
+) -> None:
+    class Door(Recorder):
+        release = asyncio.Event()
+
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> bool:  # type: ignore[override]
+            await super().on_ws_connect(req, ws)
+            await self.release.wait()
+            if how == 'close':
+                await ws.close()
+            elif how == 'kick':
+                await ws.manager.close_user('ada')
+            return how != 'refuse'
+
+    resource = Door()
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', resource)
+    async with serve(app, ws_implementation) as served:
+        writer = await half_open(served)
+        await resource.connected.get()
+        writer.transport.abort()
+        while served.server.server_state.connections:
+            await asyncio.sleep(0)
+        resource.release.set()
+        while served.server.server_state.tasks:
+            await asyncio.sleep(0)
+        assert_nothing_remains(app)
+    assert resource.calls == {}
+    assert [line for line in logs.lines if line.startswith('falcon')] == []
+
+
+async def test_a_cancellation_that_is_not_ours_is_a_crash_like_any_other(
+    ws_implementation: str, logs: Logs
+) -> None:
+    class Awaiting(Recorder):
+        async def on_ws_wait(self, ws: WebSocket) -> None:
+            task = asyncio.create_task(asyncio.sleep(0))
+            task.cancel()
+            await task
+
+    resource = Awaiting()
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', resource)
+    async with serve(app, ws_implementation) as served, served.client('/ws') as client:
+        assert (await client.ask({'type': 'wait', 'id': 1}))['payload']['status'] == 500
+        assert (await client.ask({'type': 'hello', 'id': 2}))['payload'] == 'hello'
+    assert len(logs.take()) == 1
+
+
+async def test_a_task_group_of_sends_to_a_lost_peer_is_a_disconnect_and_no_crash(
+    logs: Logs,
+) -> None:
+    class Sending(Recorder):
+        async def on_ws_send(self, ws: WebSocket) -> None:
+            await ws.close(4000)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(3):
+                    group.create_task(ws.send_text('x'))
+
+    resource = Sending()
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', resource)
+    async with serve(app) as served, served.client('/ws') as client:
+        await client.send({'type': 'send', 'id': 1})
+        assert await client.closed() == 4000
+    assert logs.lines == []
+
+
+async def half_open(served: Served) -> asyncio.StreamWriter:
+    """Send a handshake and wait for no answer."""
+    _, writer = await asyncio.open_connection('127.0.0.1', served.port)
+    writer.write(
+        b'GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+        b'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n'
+    )
+    return writer

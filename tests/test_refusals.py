@@ -125,3 +125,37 @@ async def test_a_client_follows_a_redirect(ws_implementation: str) -> None:
 async def test_refusing_in_on_ws_connect_writes_no_line_of_ours_or_falcons(logs: Logs) -> None:
     await refusal(app_with([], Closed()), 'wsproto')
     assert [line for line in logs.take() if line.startswith('falcon')] == []
+
+
+async def test_the_status_survives_a_path_that_falcon_strips() -> None:
+    app = app_with([InRequestHook()], Room())
+    app.req_options.strip_url_path_trailing_slash = True
+    assert (await refusal(app, 'wsproto', '/ws/')).status_code == 401
+
+
+async def test_the_status_survives_a_path_that_another_component_rewrites() -> None:
+    class Rewriting:
+        async def process_request_ws(self, req: Any, ws: Any) -> None:
+            req.path = '/ws'
+
+    app = app_with([], Room())
+    for component in (Rewriting(), InResourceHook()):
+        app.add_middleware(component)
+    assert (await refusal(app, 'wsproto', '/old')).status_code == 401
+
+
+@pytest.mark.parametrize(
+    'error',
+    [falcon.HTTPBadRequest(description=object()), falcon.HTTPBadRequest(headers={'x': '\u20ac'})],  # type: ignore[arg-type]
+    ids=['body', 'header'],
+)
+async def test_an_error_that_cannot_be_rendered_is_a_500_and_said(
+    error: falcon.HTTPError, logs: Logs
+) -> None:
+    class Broken(Room):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            raise error
+
+    assert (await refusal(app_with([], Broken()), 'wsproto')).status_code == 500
+    [line] = logs.take()
+    assert 'cannot be rendered' in line

@@ -317,6 +317,37 @@ async def test_a_wrong_resource_added_later_is_refused_and_said_once(logs: Logs)
     assert len([line for line in logs.take() if "parameter 'nonsense'" in line]) == 1
 
 
+async def test_attributes_that_answer_anything_do_not_make_a_route_ours() -> None:
+    class Anything:
+        def __getattr__(self, name: str) -> Any:
+            if name == 'x':
+                raise RuntimeError('not bound')
+            return 'anything'
+
+    class Old:
+        proxy = Anything()
+
+        async def on_websocket(self, req: Any, ws: Any) -> None:
+            await ws.accept()
+            await ws.send_text('old')
+            await ws.receive_text()
+
+    app = install(falcon.asgi.App())
+    app.add_route('/old', Old())
+    async with falcon.testing.ASGIConductor(app) as conductor, conductor.simulate_ws('/old') as ws:
+        assert await ws.receive_text() == 'old'
+
+
+async def test_a_resource_that_falcon_would_pass_over_stops_the_start() -> None:
+    class Empty(Echo):
+        def __len__(self) -> int:
+            return 0
+
+    app = install(falcon.asgi.App())
+    app.add_route('/empty', Empty())
+    await assert_does_not_start(app, "Empty at '/empty' is false")
+
+
 # -- servers and other ASGI software
 
 

@@ -17,7 +17,7 @@ import falcon
 from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
 import falcon.asgi
 
-from falcon_ws_mw import close_codes, falcon_internals
+from falcon_ws_mw import cancellation, close_codes, falcon_internals
 from falcon_ws_mw.connection import Connection, State
 from falcon_ws_mw.envelope import Codec, MessageId, error_payload, wrap
 from falcon_ws_mw.errors import (
@@ -34,13 +34,21 @@ if TYPE_CHECKING:
     from falcon_ws_mw.handshake import Handshake
     from falcon_ws_mw.manager import WebSocketConnectionManager
     from falcon_ws_mw.options import CrashPolicy
-    from falcon_ws_mw.responders import Responder, ResponderTable
+    from falcon_ws_mw.responders import ResponderTable
+    from falcon_ws_mw.signatures import Responder
 
 logger = logging.getLogger('falcon_ws_mw')
 
 
 class _Crash(falcon.HTTPInternalServerError):
     """What a client is told of an exception that nobody expected: nothing."""
+
+
+def _is_disconnect(error: BaseException) -> bool:
+    """Whether an error only says that a peer has gone, also out of a `TaskGroup`."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(WebSocketDisconnected)[1] is None
+    return isinstance(error, WebSocketDisconnected)
 
 
 class Conversation:
@@ -112,13 +120,15 @@ class Conversation:
         self._manager.add_connection(self._connection.id, self._connection)
         try:
             self._owes_disconnect = await self._is_welcome()
-            if not self._handshake.decided:
-                await self._accept()
-        finally:
             if not self._owes_disconnect:
                 self._manager.remove_connection(self._connection.id)
+            if not self._handshake.decided:
+                await self._accept()
+        except BaseException:
+            await self._finish()
+            raise
         if self._handshake.refused:
-            await self._connection.end(close_codes.ABNORMAL)
+            await self._finish()
         return not self._handshake.refused
 
     async def _is_welcome(self) -> bool:
@@ -165,10 +175,7 @@ class Conversation:
 
     async def _refuse(self, error: HTTPError | HTTPStatus) -> None:
         """Refuse the handshake; where it was accepted by hand before, close."""
-        try:
-            await self._handshake.refuse(error)
-        except OSError:
-            pass  # nobody is left to be told
+        await self._handshake.refuse(error)
         self._connection.close(close_codes.from_http_status(error.status_code))
 
     # -- the conversation
@@ -178,10 +185,7 @@ class Conversation:
         try:
             await self._handle_messages()
         finally:
-            self._manager.remove_connection(self._connection.id)
-            # A closed generator may not await: its event loop is gone.
-            if not isinstance(sys.exception(), GeneratorExit):
-                await self._leave()
+            await self._finish()
 
     async def _handle_messages(self) -> None:
         connection, ws = self._connection, self._ws
@@ -191,7 +195,11 @@ class Conversation:
                 text = event.get('text')
                 await self._handle(event['bytes'] if text is None else text)
 
-    async def _leave(self) -> None:
+    async def _finish(self) -> None:
+        """Let nothing remain, and say good-bye if that is owed."""
+        self._manager.remove_connection(self._connection.id)
+        if isinstance(sys.exception(), GeneratorExit):
+            return  # a coroutine that is being closed may not await: its event loop is gone
         await self._connection.end(close_codes.ABNORMAL)  # keeps the code that is known
         disconnect = self._table.disconnect
         if disconnect is None or not self._owes_disconnect:
@@ -200,10 +208,9 @@ class Conversation:
         positional = (self._ws, self._connection.close_code)
         try:
             await self._call(disconnect, positional)
-        except WebSocketDisconnected:
-            pass
         except Exception as error:  # noqa: BLE001  # logged
-            self._log_crash(error, disconnect)
+            if not _is_disconnect(error):
+                self._log_crash(error, disconnect)
 
     async def _handle(self, raw: str | bytes) -> None:
         binary = isinstance(raw, bytes)
@@ -260,10 +267,6 @@ class Conversation:
                 await self._say_error(unanswered.to_http_error(), message_id, binary=binary)
             else:
                 await self._say(wrap('reply', result, message_id), binary=binary)
-        except WebSocketDisconnected:
-            # Either this one's, and the end is about to be read, or another one's.
-            if message_id is not None:
-                await self._say_error(_Crash(), message_id, binary=binary)
         except Exception as error:  # noqa: BLE001  # answered or logged
             await self._handle_failure(error, responder, message_id, binary=binary)
 
@@ -271,6 +274,10 @@ class Conversation:
         self._ws.handling = True
         try:
             return await responder.call(self._resource, positional, self._uri_params, **named)
+        except asyncio.CancelledError as error:
+            if cancellation.is_for_this_task():
+                raise
+            raise RuntimeError('something that was awaited here was cancelled') from error
         finally:
             self._ws.handling = False
 
@@ -298,7 +305,7 @@ class Conversation:
         message = wrap('error', error_payload(error), message_id)
         try:
             await self._say(message, binary=binary)
-        except (TypeError, ValueError) as failure:  # an error of the app that cannot be encoded
+        except Exception as failure:  # noqa: BLE001  # an error of the app that cannot be encoded
             self._log_crash(failure, None)
             await self._say(wrap('error', error_payload(_Crash()), message_id), binary=binary)
 
@@ -321,19 +328,22 @@ class Conversation:
         Returns:
             The answer; `None` if the app's handler took care of it.
         """
-        app = self._handshake.app
-        handler = falcon_internals.own_error_handler(app, error)
-        taken = False
-        if handler is not None:
-            try:
-                await self._call_error_handler(handler, error)
-                taken = True
-            except Exception as derived:  # noqa: BLE001  # it replaces the error
-                error = derived
-        if isinstance(error, WebSocketDisconnected):
+        if _is_disconnect(error):  # this one's, whose end is about to be read, or another one's
             return None
+        app = self._handshake.app
         falcon_internals.report_error(app, self._ws.req, error, self._uri_params)
-        return None if taken else self._http_error(error, responder)
+        handler = falcon_internals.own_error_handler(app, error)
+        if handler is None:
+            return self._http_error(error, responder)
+        try:
+            await self._call_error_handler(handler, error)
+        except Exception as derived:  # noqa: BLE001  # it replaces the error
+            if _is_disconnect(derived):
+                return None
+            if derived is not error:
+                falcon_internals.report_error(app, self._ws.req, derived, self._uri_params)
+            return self._http_error(derived, responder)
+        return None
 
     def _http_error(self, error: Exception, responder: Responder | None) -> HTTPError | HTTPStatus:
         if isinstance(error, (HTTPError, HTTPStatus)):

@@ -120,6 +120,7 @@ class UnhandledMessage(FalconWebSocketError):
     """
 
     status: ClassVar[int] = 400
+    title: ClassVar[str] = 'Unhandled message'
     decoded = True
 
     def __init__(self, description: str, *, id: str | int | None = None) -> None:
@@ -130,8 +131,6 @@ class UnhandledMessage(FalconWebSocketError):
     def to_http_error(self) -> falcon.HTTPError:
         """The answer that the client gets, in Falcon's form."""
         return falcon.HTTPError(self.status, title=self.title, description=self.description)
-
-    title: ClassVar[str] = 'Unhandled message'
 
 
 class MalformedMessage(UnhandledMessage):

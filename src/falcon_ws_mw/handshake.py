@@ -9,10 +9,12 @@ client as more than the plain 403 that Falcon makes of it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+import logging
 import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
 import falcon
+import falcon.asgi
 
 from falcon_ws_mw.asgi import Event, Receive, Scope, Send
 from falcon_ws_mw.close_codes import from_http_status
@@ -20,6 +22,8 @@ from falcon_ws_mw.close_codes import from_http_status
 if TYPE_CHECKING:
     from falcon_ws_mw.falcon_internals import App
     from falcon_ws_mw.options import Refusals
+
+logger = logging.getLogger('falcon_ws_mw')
 
 SCOPE_KEY: Final = 'falcon_ws_mw'
 """Under this name the scope tells that our wrapper stands around the app."""
@@ -55,11 +59,12 @@ class Handshake:
         receive: The server's receive.
         send: The server's send.
         refusals: How to refuse.
-        dispatches: Tells whether the route of a path is dispatched by us.
+        dispatches: Tells whether the route that it leads to is dispatched by us.
 
     Attributes:
-        decided: Whether it has been accepted or refused.
+        decided: Whether it has been accepted or refused, by us or by another component.
         refused: Whether it has been refused.
+        req: Falcon's request, once one of our hooks has seen it.
         dispatcher: The middleware whose turn it is; there may be older ones in the app.
         conversation: What goes on once Falcon is unwound; set by the middleware.
     """
@@ -73,6 +78,7 @@ class Handshake:
         'dispatcher',
         'receive',
         'refused',
+        'req',
         'scope',
         'server_send',
     )
@@ -84,7 +90,7 @@ class Handshake:
         receive: Receive,
         send: Send,
         refusals: Refusals,
-        dispatches: Callable[[str], bool],
+        dispatches: Callable[[Handshake], bool],
     ) -> None:
         self.app = app
         self.scope = scope
@@ -92,6 +98,7 @@ class Handshake:
         self.server_send = send
         self.decided = False
         self.refused = False
+        self.req: falcon.asgi.Request | None = None
         self.dispatcher: object = None
         self.conversation: Conversation | None = None
         self._refusals = refusals
@@ -108,18 +115,20 @@ class Handshake:
             and isinstance(error, falcon.HTTPError)
             and not isinstance(error, _LEFT_ALONE)
             and event.get('code') == from_http_status(error.status_code)
-            and self._dispatches(self.scope['path'])
+            and self._dispatches(self)
         ):
             await self.refuse(error)
         else:
             self.decided = True
+            self.refused = event['type'] != 'websocket.accept'
             await self.server_send(event)
 
     async def refuse(self, error: falcon.HTTPError | falcon.HTTPStatus) -> None:
         """Refuse with the status, headers and body of an error.
 
-        Where the server cannot say that (or `refusals='close'`), the client sees a plain 403.
-        Does nothing on a handshake that is decided.
+        Where the server cannot say that (or `refusals='close'`), the client sees a plain 403. An
+        error that cannot be rendered is logged and becomes a 500. Does nothing on a handshake that
+        is decided, and nothing to a client that has gone.
         """
         if self.decided:
             return
@@ -127,21 +136,29 @@ class Handshake:
         if self._refusals == 'close' or DENIAL_EXTENSION not in extensions:
             await self.refuse_plainly(from_http_status(error.status_code))
             return
-        self.decided = self.refused = True
-        body, headers = _response_of(error)
-        await self.server_send(
-            {
-                'type': 'websocket.http.response.start',
-                'status': error.status_code,
-                'headers': headers,
-            }
+        status = error.status_code
+        try:
+            body, headers = _response_of(error)
+        except Exception:
+            logger.exception('%r cannot be rendered, the handshake is refused with 500', error)
+            status = 500
+            body, headers = _response_of(falcon.HTTPInternalServerError())
+        await self._refuse_by(
+            {'type': 'websocket.http.response.start', 'status': status, 'headers': headers},
+            {'type': 'websocket.http.response.body', 'body': body},
         )
-        await self.server_send({'type': 'websocket.http.response.body', 'body': body})
 
     async def refuse_plainly(self, code: int) -> None:
         """Refuse without a status of ours: clients see 403."""
+        await self._refuse_by({'type': 'websocket.close', 'code': code})
+
+    async def _refuse_by(self, *events: Event) -> None:
         self.decided = self.refused = True
-        await self.server_send({'type': 'websocket.close', 'code': code})
+        try:
+            for event in events:
+                await self.server_send(event)
+        except Exception:  # servers name a lost peer in many ways
+            logger.debug('nobody was left to be refused', exc_info=True)
 
 
 def _response_of(

@@ -188,7 +188,7 @@ class WebSocketLifespan:
             receive,
             send,
             self._refusals,
-            lambda path: dispatcher is not None and dispatcher.is_ours(self._app, path),
+            lambda handshake: dispatcher is not None and dispatcher.is_ours(handshake),
         )
         handshake.dispatcher = dispatcher
         try:

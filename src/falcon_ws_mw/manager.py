@@ -300,7 +300,8 @@ class WebSocketConnectionManager:
             self._rooms.discard(room, connection)
         if connection.user_id is not None:
             self._users.discard(connection.user_id, connection)
-        connection.websocket = None  # no cycle is left for the garbage collector
+        # No cycle is left for the garbage collector: `ws` knows its connection.
+        connection.websocket = connection.resource = None
 
     def forget_all(self) -> None:
         """Forget every connection: those of an event loop that is no more."""

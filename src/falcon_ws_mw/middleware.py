@@ -11,7 +11,7 @@ from falcon import WebSocketPayloadType as PayloadType
 import falcon.asgi
 from falcon.media import MissingDependencyHandler
 
-from falcon_ws_mw import falcon_internals
+from falcon_ws_mw import close_codes, falcon_internals
 from falcon_ws_mw.conversation import Conversation
 from falcon_ws_mw.envelope import Codec
 from falcon_ws_mw.errors import ConfigurationError
@@ -44,8 +44,10 @@ class WrapperGuard:
 
     async def process_request_ws(self, req: falcon.asgi.Request, ws: falcon.asgi.WebSocket) -> None:
         """Stop the handshake of a bare app that was never started (`--lifespan off`)."""
-        if SCOPE_KEY not in req.scope:
+        handshake: Handshake | None = req.scope.get(SCOPE_KEY)
+        if handshake is None:
             raise ConfigurationError(_FORGOTTEN)
+        handshake.req = req
 
 
 class WebSocketDispatchMiddleware(WrapperGuard):
@@ -102,6 +104,8 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         route = falcon_internals.find_route(handshake.app, req.path, req)
         if route is not None and route.suffixed:
             return
+        if handshake.decided:
+            await self._leave_decided(handshake, ws)
         try:
             table = self._table(handshake.app, resource, req.uri_template, frozenset(params))
         except ConfigurationError as error:
@@ -122,11 +126,29 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             handshake.conversation = conversation
         raise ConversationStarts
 
+    async def _leave_decided(self, handshake: Handshake, ws: falcon.asgi.WebSocket) -> None:
+        """Another component has accepted or refused: there is no handshake left to hold.
+
+        Once it is accepted Falcon reads ahead, and what it has read would be lost to us.
+        """
+        if not handshake.refused:
+            logger.error(
+                'another component accepted the handshake of %s before on_ws_connect could: '
+                'accept there, or in none of your process_request_ws and process_resource_ws',
+                handshake.scope['path'],
+            )
+            await ws.close(close_codes.INTERNAL_ERROR)
+        raise ConversationStarts
+
     # -- which routes are ours
 
-    def is_ours(self, app: App, path: str) -> bool:
-        """Whether we dispatch the messages of the route of a path."""
-        route = falcon_internals.find_route(app, path)
+    def is_ours(self, handshake: Handshake) -> bool:
+        """Whether we dispatch the messages of the route that a handshake leads to."""
+        app, req = handshake.app, handshake.req
+        path: str = handshake.scope['path'] if req is None else req.path
+        if req is None and app.req_options.strip_url_path_trailing_slash and path != '/':
+            path = path.removesuffix('/')
+        route = falcon_internals.find_route(app, path, req)
         return route is not None and self._may_be_ours(route.resource) and not route.suffixed
 
     def _may_be_ours(self, resource: object) -> bool:
@@ -196,7 +218,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
     ) -> ResponderTable:
         cls = _class_of(resource)
-        if hasattr(resource, 'on_websocket'):
+        if callable(getattr(resource, 'on_websocket', None)):
             raise ConfigurationError(
                 f'{cls.__qualname__} has on_websocket and on_ws_* methods: this version of '
                 'falcon_ws_mw dispatches whole routes only; keep one of them on this resource'
@@ -255,6 +277,11 @@ def _check_resource(route: Route) -> None:
             f'{type(resource).__qualname__} at {route.uri_template!r} is a WebSocketResource, one '
             'for each connection: give the class to app.add_websocket_route, not an instance to '
             'app.add_route'
+        )
+    if not resource and has_responders(type(resource)):
+        raise ConfigurationError(
+            f'the {type(resource).__qualname__} at {route.uri_template!r} is false, so Falcon '
+            'would call no hook for it: give it a `__bool__` that is true'
         )
     if isinstance(resource, type) and has_responders(resource):
         raise ConfigurationError(

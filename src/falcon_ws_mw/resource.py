@@ -10,7 +10,8 @@ import falcon
 import falcon.asgi
 
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.responders import mark_default, place
+from falcon_ws_mw.responders import mark_default
+from falcon_ws_mw.signatures import place
 
 if TYPE_CHECKING:
     from falcon_ws_mw.envelope import Sendable

@@ -8,14 +8,16 @@ client sends can reach another attribute.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import inspect
-from typing import Any, Final, NamedTuple, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
+from weakref import WeakKeyDictionary
 
 from falcon_ws_mw.envelope import RESERVED_TYPES
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import DEFAULT_LIMITS, CrashPolicy, Limits
+from falcon_ws_mw.signatures import RESERVED_NAMES, Responder, SignatureReader, place
 
 PREFIX: Final = 'on_ws_'
 
@@ -33,9 +35,6 @@ SHORT_NAMES: Final = {
 """The same on a `WebSocketResource`, which is no Falcon resource: no HTTP CONNECT is mapped."""
 
 _SHORT_LIFE_CYCLE: Final = frozenset({*SHORT_NAMES.values(), 'on_message'})
-
-_OURS: Final = frozenset({'self', 'req', 'ws', 'payload', 'message', 'close_code', 'raw', 'error'})
-"""Parameter names that have a meaning, and so are no names for URI fields."""
 
 _TYPES_ATTRIBUTE: Final = '_falcon_ws_types'
 _DEFAULT_ATTRIBUTE: Final = '_falcon_ws_default'
@@ -81,38 +80,6 @@ def mark_default(function: Function) -> Function:
     return function
 
 
-class Responder(NamedTuple):
-    """A method that the library calls.
-
-    Attributes:
-        name: Where it is, for messages and logs: `ChatRoom.on_ws_clientTyping`.
-        function: The function as the class has it.
-        named: Which of our keyword arguments it takes: `payload`, `message`.
-        fields: Which URI fields it takes, `None` for all.
-    """
-
-    name: str
-    function: Callable[..., Awaitable[Any]]
-    named: frozenset[str]
-    fields: frozenset[str] | None
-
-    def call(
-        self,
-        resource: object,
-        positional: tuple[Any, ...],
-        uri_params: Mapping[str, Any],
-        **named: Any,
-    ) -> Awaitable[Any]:
-        """Call it with as much of what there is as it takes."""
-        fields = self.fields
-        arguments = {
-            name: value for name, value in uri_params.items() if fields is None or name in fields
-        }
-        for name in self.named:
-            arguments[name] = named[name]
-        return self.function(resource, *positional, **arguments)
-
-
 @dataclass(frozen=True, slots=True)
 class ResponderTable:
     """What a resource class answers on one URI template.
@@ -139,9 +106,15 @@ class ResponderTable:
     crash_policy: CrashPolicy | None
 
 
+_known: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
+
 def has_responders(cls: type) -> bool:
     """Whether a class has anything for us, and so its routes are ours."""
-    return any(True for _ in _candidates(cls))
+    known = _known.get(cls)
+    if known is None:
+        known = _known[cls] = bool(_candidates(cls))
+    return known
 
 
 def build_table(
@@ -165,13 +138,13 @@ def build_table(
     Raises:
         ConfigurationError: Naming the file, the method and the cure.
     """
-    shadowing = sorted(fields & _OURS)
+    shadowing = sorted(fields & RESERVED_NAMES)
     if shadowing:
         raise ConfigurationError(
             f'{place(cls)}: the URI field {{{shadowing[0]}}} has a name that the library uses '
-            f'for its own arguments ({", ".join(sorted(_OURS))}): rename the field'
+            f'for its own arguments ({", ".join(sorted(RESERVED_NAMES))}): rename the field'
         )
-    reader = _SignatureReader(cls, fields, fields_elsewhere)
+    reader = SignatureReader(cls, fields, fields_elsewhere)
     messages: dict[str, Responder] = {}
     for name, function, types in _candidates(cls):
         if name in LIFE_CYCLE:
@@ -206,22 +179,37 @@ def _candidates(cls: type) -> list[tuple[str, Any, tuple[str, ...]]]:
     found = []
     for name in dir(cls):
         member = inspect.getattr_static(cls, name)
-        marked = getattr(member, _TYPES_ATTRIBUTE, None)
-        if marked is not None:
-            found.append((name, member, marked))
-        elif name.startswith(PREFIX) and member is not None:
+        types = _marked_types(cls, name)
+        if member is not None and types:
+            found.append((name, member, types))
+        elif member is not None and name.startswith(PREFIX):
             found.append((name, member, (name.removeprefix(PREFIX),)))
     return found
+
+
+def _marked_types(cls: type, name: str) -> tuple[str, ...]:
+    """What `@handles_message` says of a method; one that overrides it need not say it again."""
+    for base in cls.__mro__:
+        types: tuple[str, ...] = _mark(vars(base).get(name), _TYPES_ATTRIBUTE, ())
+        if types:
+            return types
+    return ()
+
+
+def _mark(member: object, attribute: str, default: Any) -> Any:
+    """A mark of ours on a function. Other things are not asked: they may answer anything."""
+    function = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
+    return vars(function).get(attribute, default) if inspect.isfunction(function) else default
 
 
 def _defined(cls: type, name: str) -> Any:
     """An attribute that the app defined, `None` if it did not."""
     member = inspect.getattr_static(cls, name, None)
-    return None if getattr(member, _DEFAULT_ATTRIBUTE, False) else member
+    return None if _mark(member, _DEFAULT_ATTRIBUTE, False) else member
 
 
 def _life_cycle(
-    cls: type, hook: str, reader: _SignatureReader, short_names: bool
+    cls: type, hook: str, reader: SignatureReader, short_names: bool
 ) -> Responder | None:
     function = _defined(cls, hook)
     name = hook
@@ -235,7 +223,7 @@ def _life_cycle(
         name, function = short, _defined(cls, short)
     if function is None:
         return None
-    if hasattr(function, _TYPES_ATTRIBUTE):
+    if _marked_types(cls, name):
         raise _marked_life_cycle(cls, name, function)
     return reader.read(name, function, LIFE_CYCLE[hook])
 
@@ -285,7 +273,7 @@ def _settings(cls: type) -> dict[str, Any]:
     for name in dir(cls):
         if not name.startswith('ws_'):
             continue
-        value = getattr(cls, name)
+        value = inspect.getattr_static(cls, name)
         if name in _SETTINGS:
             is_valid, expected = _SETTINGS[name]
             if not is_valid(value):
@@ -293,108 +281,9 @@ def _settings(cls: type) -> dict[str, Any]:
                     f'{place(cls)}: {cls.__qualname__}.{name}={value!r}: expected {expected}'
                 )
             found[name] = value
-        elif not callable(value):
+        elif not (callable(value) or hasattr(value, '__get__')):
             raise ConfigurationError(
                 f'{place(cls)}: {cls.__qualname__}.{name} is no setting of the library: '
                 f'there are {", ".join(_SETTINGS)}; rename it if it is yours'
             )
     return found
-
-
-# -- signatures
-
-
-class _SignatureReader:
-    """Reads what a method wants, and refuses what we cannot give it."""
-
-    def __init__(self, cls: type, fields: frozenset[str], fields_elsewhere: frozenset[str]) -> None:
-        self._cls = cls
-        self._fields = fields
-        self._fields_elsewhere = fields_elsewhere
-
-    def read(
-        self,
-        name: str,
-        function: Any,
-        positional: tuple[str, ...],
-        optional: tuple[str, ...] = (),
-    ) -> Responder:
-        full_name = f'{self._cls.__qualname__}.{name}'
-        where = f'{place(function, self._cls)}: {full_name}'
-        if isinstance(function, (staticmethod, classmethod)) or not inspect.isroutine(function):
-            raise ConfigurationError(
-                f'{where} is no plain method: make it `async def {name}(self…)`'
-            )
-        if not inspect.iscoroutinefunction(function):
-            raise ConfigurationError(
-                f'{where} is not a coroutine function: write `async def {name}`; a decorator '
-                'on it has to be one too'
-            )
-        expected = ('self', *positional)
-        parameters = list(inspect.signature(function).parameters.values())
-        leading = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
-        has_args = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        named = {*optional, *self._fields, *_OURS}
-        misplaced = [
-            parameter.name
-            for parameter, position in zip(leading, expected, strict=False)
-            if parameter.name != position and parameter.name in named
-        ]
-        if misplaced or (len(leading) < len(expected) and not has_args):
-            raise ConfigurationError(
-                f'{where} is called with ({", ".join(expected)}) by position, and does not take '
-                'them like that: '
-                f'declare `async def {name}({", ".join((*expected, *optional, "**params"))})`'
-            )
-        by_name = [
-            p
-            for p in parameters
-            if p not in leading[: len(expected)] and p.kind is not p.VAR_POSITIONAL
-        ]
-        for parameter in by_name:
-            self._check_parameter(where, parameter, optional)
-        takes_all = any(p.kind is p.VAR_KEYWORD for p in by_name)
-        names = {p.name for p in by_name}
-        return Responder(
-            full_name,
-            function,
-            frozenset(names.intersection(optional)),
-            None if takes_all else self._fields & names,
-        )
-
-    def _check_parameter(
-        self, where: str, parameter: inspect.Parameter, optional: tuple[str, ...]
-    ) -> None:
-        name = parameter.name
-        if parameter.kind is parameter.VAR_KEYWORD:
-            return
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise ConfigurationError(f'{where}: {name!r} is passed by name: remove the `/`')
-        if name in optional or name in self._fields:
-            return
-        has_default = parameter.default is not parameter.empty
-        if has_default and name in self._fields_elsewhere:
-            return
-        available = ', '.join((*optional, *sorted(self._fields))) or 'none'
-        cure = 'give it a default' if name in self._fields_elsewhere else 'rename or remove it'
-        raise ConfigurationError(
-            f'{where}: nothing fills its parameter {name!r} (available here: {available}): {cure}'
-        )
-
-
-def place(thing: Any, owner: type | None = None) -> str:
-    """Where something is defined, for errors: its file and, for a function, its line.
-
-    Args:
-        thing: A class, or what a class has under a name.
-        owner: That class, whose file is named where the thing itself cannot tell.
-    """
-    if isinstance(thing, (staticmethod, classmethod)):
-        thing = thing.__func__
-    try:
-        if isinstance(thing, type):
-            return inspect.getsourcefile(thing) or thing.__module__
-        code = inspect.unwrap(thing).__code__
-    except (TypeError, AttributeError, OSError):
-        return place(owner) if owner is not None else getattr(thing, '__module__', repr(thing))
-    return f'{code.co_filename}:{code.co_firstlineno}'

@@ -6,7 +6,7 @@ has a member. Joining, leaving and listing cost the same however many other name
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from falcon_ws_mw.errors import MAX_NAME_BYTES, InvalidName
@@ -68,12 +68,5 @@ class Membership(Generic[Member]):
         """All names that begin with a prefix. Its cost grows with the number of names."""
         return [name for name in self._members if name.startswith(prefix)]
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._members.clear()
-
     def __len__(self) -> int:
         return len(self._members)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._members)

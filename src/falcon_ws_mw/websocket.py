@@ -287,13 +287,15 @@ class WebSocket(falcon.asgi.WebSocket):
         """The next ASGI event for the library: a message, or how the connection ended."""
         while self._reader is not None:  # a handler left a receive behind: it gets the next frame
             await asyncio.wait([self._reader])
+        if self._connection.state is State.CLOSED:  # that frame was the last
+            return {'type': 'websocket.disconnect', 'code': self._connection.close_code}
         return await self._receive_event()
 
     async def _receive_event(self) -> Event:
         event = await self._server_receive()
         if event['type'] == 'websocket.disconnect':
-            # The ASGI spec makes 1005 the default.
-            await self._connection.end(event.get('code') or close_codes.NO_STATUS)
+            # The ASGI spec makes 1005 the default. Some servers send an IntEnum.
+            await self._connection.end(int(event.get('code') or close_codes.NO_STATUS))
         return event
 
     # -- rooms and identity

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import functools
 import inspect
 import logging
 import random
 from typing import Any
 
+from falcon_ws_mw import cancellation
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import RestartPolicy, check_choice
 from falcon_ws_mw.reports import WorkerState, WorkerStats
@@ -34,7 +35,7 @@ class Backoff:
     first_seconds: float = 0.1
     max_seconds: float = 30.0
     reset_after_seconds: float = 30.0
-    _next_seconds: float = 0.0
+    _next_seconds: float = field(default=0.0, init=False)
 
     def pause_after(self, ran_seconds: float) -> float:
         """The seconds to pause after a run of that length.
@@ -128,13 +129,16 @@ class Worker:
             logger.exception('the worker %s crashed', self.name)
             return True
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if cancellation.is_for_this_task():
                 raise
-            # Not ours: something that the worker awaited was cancelled under it.
             self.last_error = 'CancelledError'
             logger.exception('the worker %s was cancelled by something that it awaited', self.name)
             return True
+        except BaseException as error:
+            self.last_error = type(error).__name__
+            self.state = 'failed'
+            logger.critical('the worker %s was ended by %s', self.name, type(error).__name__)
+            raise
         return False
 
 

@@ -1,0 +1,172 @@
+"""What a method wants to be called with, and whether it can be.
+
+A signature is read once, when a table is built. What we cannot fill is refused there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+import inspect
+from typing import Any, Final, NamedTuple
+
+from falcon_ws_mw.errors import ConfigurationError
+
+RESERVED_NAMES: Final = frozenset(
+    {'self', 'req', 'ws', 'payload', 'message', 'close_code', 'raw', 'error'}
+)
+"""Parameter names that have a meaning, and so are no names for URI fields."""
+
+
+class Responder(NamedTuple):
+    """A method that the library calls.
+
+    Attributes:
+        name: Where it is, for messages and logs: `ChatRoom.on_ws_clientTyping`.
+        function: The function as the class has it.
+        named: Which of our keyword arguments it takes: `payload`, `message`.
+        fields: Which URI fields it takes, `None` for all.
+    """
+
+    name: str
+    function: Callable[..., Awaitable[Any]]
+    named: frozenset[str]
+    fields: frozenset[str] | None
+
+    def call(
+        self,
+        resource: object,
+        positional: tuple[Any, ...],
+        uri_params: Mapping[str, Any],
+        **named: Any,
+    ) -> Awaitable[Any]:
+        """Call it with as much of what there is as it takes."""
+        fields = self.fields
+        arguments = {
+            name: value for name, value in uri_params.items() if fields is None or name in fields
+        }
+        for name in self.named:
+            arguments[name] = named[name]
+        return self.function(resource, *positional, **arguments)
+
+
+class SignatureReader:
+    """Reads what a method wants, and refuses what we cannot give it."""
+
+    def __init__(self, cls: type, fields: frozenset[str], fields_elsewhere: frozenset[str]) -> None:
+        self._cls = cls
+        self._fields = fields
+        self._fields_elsewhere = fields_elsewhere
+
+    def read(
+        self,
+        name: str,
+        function: Any,
+        positional: tuple[str, ...],
+        optional: tuple[str, ...] = (),
+    ) -> Responder:
+        """Read one method.
+
+        Args:
+            name: Its name in the class.
+            function: What the class has under it.
+            positional: What it is called with by position, behind `self`.
+            optional: What it may take by name, beside the fields of the URI template.
+
+        Raises:
+            ConfigurationError: If it cannot be called like that.
+        """
+        full_name = f'{self._cls.__qualname__}.{name}'
+        where = f'{place(function, self._cls)}: {full_name}'
+        _check_kind(where, name, function)
+        expected = ('self', *positional)
+        parameters = list(inspect.signature(function).parameters.values())
+        if not self._takes_by_position(parameters, expected, optional):
+            declared = ', '.join((*expected, *optional, '**params'))
+            raise ConfigurationError(
+                f'{where} is called with ({", ".join(expected)}) by position, and does not take '
+                f'them like that: declare `async def {name}({declared})`'
+            )
+        by_name = [
+            p
+            for index, p in enumerate(parameters)
+            if p.kind in {p.KEYWORD_ONLY, p.VAR_KEYWORD}
+            or (index >= len(expected) and p.kind is not p.VAR_POSITIONAL)
+        ]
+        for parameter in by_name:
+            self._check_parameter(where, parameter, optional)
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in by_name)
+        names = {p.name for p in by_name}
+        return Responder(
+            full_name,
+            function,
+            frozenset(names.intersection(optional)),
+            None if takes_all else self._fields & names,
+        )
+
+    def _takes_by_position(
+        self,
+        parameters: list[inspect.Parameter],
+        expected: tuple[str, ...],
+        optional: tuple[str, ...],
+    ) -> bool:
+        """Whether the first parameters are those expected, under these names or neutral ones."""
+        taken_names = {*optional, *self._fields, *RESERVED_NAMES}
+        for index, name in enumerate(expected):
+            if index >= len(parameters):
+                return False
+            parameter = parameters[index]
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                return True
+            if parameter.kind not in {
+                parameter.POSITIONAL_ONLY,
+                parameter.POSITIONAL_OR_KEYWORD,
+            } or (parameter.name != name and parameter.name in taken_names):
+                return False
+        return True
+
+    def _check_parameter(
+        self, where: str, parameter: inspect.Parameter, optional: tuple[str, ...]
+    ) -> None:
+        name = parameter.name
+        if parameter.kind is parameter.VAR_KEYWORD:
+            return
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise ConfigurationError(f'{where}: {name!r} is passed by name: remove the `/`')
+        if name in optional or name in self._fields:
+            return
+        has_default = parameter.default is not parameter.empty
+        if has_default and name in self._fields_elsewhere:
+            return
+        available = ', '.join((*optional, *sorted(self._fields))) or 'none'
+        cure = 'give it a default' if name in self._fields_elsewhere else 'rename or remove it'
+        raise ConfigurationError(
+            f'{where}: nothing fills its parameter {name!r} (available here: {available}): {cure}'
+        )
+
+
+def _check_kind(where: str, name: str, function: Any) -> None:
+    if isinstance(function, (staticmethod, classmethod)) or not inspect.isroutine(function):
+        raise ConfigurationError(f'{where} is no plain method: make it `async def {name}(self…)`')
+    if not inspect.iscoroutinefunction(function):
+        raise ConfigurationError(
+            f'{where} is not a coroutine function: write `async def {name}`; a decorator on it has '
+            'to be one too'
+        )
+
+
+def place(thing: Any, owner: type | None = None) -> str:
+    """Where something is defined, for errors: its file and, for a function, its line.
+
+    Args:
+        thing: A class, or what a class has under a name.
+        owner: That class, whose file is named where the thing itself cannot tell.
+    """
+    if isinstance(thing, (staticmethod, classmethod)):
+        thing = thing.__func__
+    try:
+        if isinstance(thing, type):
+            return inspect.getsourcefile(thing) or thing.__module__
+        code = inspect.unwrap(thing).__code__
+    except (TypeError, AttributeError, OSError):
+        return place(owner) if owner is not None else getattr(thing, '__module__', repr(thing))
+    return f'{code.co_filename}:{code.co_firstlineno}'
