@@ -540,10 +540,11 @@ async def test_the_end_is_seen_inside_a_blocked_send(has_settled: bool) -> None:
     async def send(event: Event) -> None:
         try:
             await asyncio.Event().wait()
-        finally:
+        except asyncio.CancelledError:
             seen.append('cancelled')
             await asyncio.sleep(0)
             seen.append('cleaned up')
+            raise
 
     connection = Connection('c1', send)
     connection.opened()
@@ -689,6 +690,10 @@ class TestALostPeer:
         assert record.exc_info[1] is error
 
 
+async def test_a_post_that_the_server_takes_at_once_says_so() -> None:
+    assert opened(Server()).post(A) is True
+
+
 async def test_a_post_that_fails_at_once_says_so() -> None:
     assert opened(Server(error=LOST)).post(A) is False
 
@@ -762,6 +767,23 @@ async def test_a_send_may_return_a_future(foreign: FutureServer) -> None:
     assert foreign.taken == [A, B]
 
 
+@pytest.mark.parametrize('number', [0, 1])
+async def test_a_send_does_not_wait_for_what_was_said_after_it(number: int) -> None:
+    server = FutureServer()
+    connection = Connection('c1', server.send)
+    connection.opened()
+    tasks = sending(connection, A, B, C)
+    for taken in range(number + 1):
+        await settled()
+        server.pending[taken].set_result(None)
+    await settled()
+
+    assert [task.done() for task in tasks] == [place <= number for place in range(3)]
+
+    await connection.end(1006)
+    await outcomes(tasks)
+
+
 async def test_a_future_that_fails_is_a_lost_peer(foreign: FutureServer) -> None:
     connection = Connection('c1', foreign.send)
     connection.opened()
@@ -811,3 +833,20 @@ async def test_a_send_may_just_give_way_to_others() -> None:
 
     assert await outcomes(sending(connection, A, B)) == [None, None]
     assert taken == [A, B]
+
+
+async def test_the_end_is_seen_inside_a_send_that_gives_way() -> None:
+    taken: list[Event] = []
+
+    async def send(event: Event) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        taken.append(event)
+
+    connection = Connection('c1', send)
+    connection.opened()
+    connection.post(A)
+
+    await connection.end(1006)
+
+    assert taken == []

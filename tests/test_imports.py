@@ -19,7 +19,9 @@ ABOVE_THE_LINE = (
     '',
     'lifespan',
     'middleware',
+    'adoption',
     'conversation',
+    'hooks',
     'resource',
     'websocket',
     'handshake',
@@ -40,8 +42,8 @@ BELOW_THE_LINE = (
     'reports',
     'options',
     'close_codes',
-    'errors',
     'falcon_internals',
+    'errors',
     'asgi',
 )
 """What only decides: nothing here awaits."""

@@ -218,7 +218,8 @@ def test_a_restart_policy_is_one_of_three() -> None:
 async def test_a_worker_waits_for_the_start() -> None:
     supervisor = supervised(Worker(for_ever))
 
-    assert supervisor.stats()[0].state == 'waiting'
+    (stats,) = supervisor.stats()
+    assert (stats.state, stats.restarts, stats.last_error) == ('waiting', 0, None)
 
 
 async def test_a_worker_is_called_with_its_arguments() -> None:
@@ -403,6 +404,19 @@ async def test_a_cancellation_of_what_the_worker_awaited_is_a_crash_and_no_stop(
     assert script.runs == runs
     assert supervisor.stats()[0].last_error == 'CancelledError'
     await supervisor.stop()
+
+
+async def test_a_cancellation_of_what_the_worker_awaited_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker = Worker(Script(asyncio.CancelledError()), name='the ticker', restart='never')
+    worker.start()
+
+    await soon(task_of(worker))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        'the worker the ticker was cancelled by something that it awaited'
+    ]
 
 
 async def test_restarts_are_counted_since_the_last_start() -> None:

@@ -13,6 +13,7 @@ from falcon_ws_mw.errors import (
     UnhandledMessage,
     UnknownMessageType,
 )
+from falcon_ws_mw.hooks import after, before, dispatch
 from falcon_ws_mw.lifespan import WebSocketLifespan, install
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.middleware import WebSocketDispatchMiddleware
@@ -47,6 +48,9 @@ __all__ = [
     'WebSocketResource',
     'WorkerStats',
     '__version__',
+    'after',
+    'before',
+    'dispatch',
     'handles_message',
     'install',
 ]

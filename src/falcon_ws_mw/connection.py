@@ -53,6 +53,7 @@ class Connection:
         rooms: The rooms it is in. Kept as they were when it ended.
         state: How far it has come.
         close_code: How it ended, once it has.
+        error: What the server raised when it took no frame, if it did.
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class Connection:
         '_send',
         '_writer',
         'close_code',
+        'error',
         'id',
         'resource',
         'rooms',
@@ -87,6 +89,7 @@ class Connection:
         self.rooms: set[str] = set()
         self.state = State.HANDSHAKE
         self.close_code: int | None = None
+        self.error: BaseException | None = None
         self._send = send
         self._default_reasons = default_reasons or {}
         self._limits = limits
@@ -132,7 +135,8 @@ class Connection:
             if taken is not None:
                 await taken
         if self.state is not State.OPEN:
-            raise WebSocketDisconnected(self.close_code)
+            code = close_codes.ABNORMAL if self.close_code is None else self.close_code
+            raise WebSocketDisconnected(code)
 
     def _hold(self, frame: Frame) -> None:
         if self._held is None:
@@ -190,6 +194,26 @@ class Connection:
         self.state = State.CLOSING
         self.close_code = code
 
+    async def close_with(self, event: Event) -> None:
+        """Say a close that somebody else has worded, and wait until the server has taken it.
+
+        Args:
+            event: An ASGI `websocket.close`.
+
+        Raises:
+            Exception: Whatever the server raises.
+        """
+        if self.state is not State.OPEN:
+            return
+        frame = dict(event)
+        taken = self._writer.append(frame) if self._writer else self._start_to_wait(frame)
+        self.state = State.CLOSING
+        self.close_code = event.get('code', close_codes.NORMAL)
+        if taken is not None:
+            await taken
+        if self.error is not None:
+            raise self.error
+
     async def end(self, code: int) -> None:
         """The socket is gone: what waits is dropped, the writer is stopped and awaited.
 
@@ -235,6 +259,7 @@ class Connection:
             return
         if not isinstance(error, (OSError, asyncio.CancelledError)):
             logger.warning('the server failed to send', exc_info=error)
+        self.error = error
         self.state = State.CLOSING
 
     def written(self) -> None:
@@ -275,9 +300,11 @@ class _Writer:
 
     async def stop(self) -> None:
         """Cancel the task and wait for it."""
-        if not self._begun:  # a task cancelled before its first step never runs, nor cleans up
-            await asyncio.sleep(0)
-        self._task.cancel()
+        try:
+            if not self._begun:  # cancelled before its first step it never runs, nor cleans up
+                await asyncio.sleep(0)
+        finally:
+            self._task.cancel()
         await asyncio.wait([self._task])
 
     async def _run(self, first: _Resumed) -> None:

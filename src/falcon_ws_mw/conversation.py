@@ -106,8 +106,11 @@ class Conversation:
             default_reasons=handshake.app.ws_options.default_close_reasons,
             limits=table.limits,
         )
-        self._ws = WebSocket(self._connection, handshake, manager, codec, req, uri_params)
+        self._ws = self._new_websocket(self._connection, handshake, manager, codec, req, uri_params)
         self._connection.websocket = self._ws
+
+    def _new_websocket(self, *args: Any) -> WebSocket:
+        return WebSocket(*args)
 
     # -- the handshake
 
@@ -159,6 +162,8 @@ class Conversation:
 
     async def _ask_to_connect(self) -> Any:
         self._resource = self._connection.resource = self._make_resource(self._ws)
+        for hook in self._table.before:
+            await hook(self._ws.req, self._ws, self._resource, self._uri_params)
         connect = self._table.connect
         if connect is None:
             return True
@@ -201,13 +206,15 @@ class Conversation:
         if isinstance(sys.exception(), GeneratorExit):
             return  # a coroutine that is being closed may not await: its event loop is gone
         await self._connection.end(close_codes.ABNORMAL)  # keeps the code that is known
-        disconnect = self._table.disconnect
-        if disconnect is None or not self._owes_disconnect:
+        if not self._owes_disconnect:
             return
         self._owes_disconnect = False
-        positional = (self._ws, self._connection.close_code)
+        disconnect = self._table.disconnect
         try:
-            await self._call(disconnect, positional)
+            if disconnect is not None:
+                await self._call(disconnect, (self._ws, self._connection.close_code))
+            for hook in self._table.after:
+                await hook(self._ws.req, self._ws, self._resource)
         except Exception as error:  # noqa: BLE001  # logged
             if not _is_disconnect(error):
                 self._log_crash(error, disconnect)

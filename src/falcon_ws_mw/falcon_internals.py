@@ -14,9 +14,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import falcon
 import falcon.asgi
-import falcon.inspect
 from falcon.media import JSONHandlerWS
 from falcon.routing import CompiledRouter, map_http_methods
+
+from falcon_ws_mw.asgi import Receive, Send
+from falcon_ws_mw.errors import ConfigurationError
 
 App: TypeAlias = 'falcon.asgi.App[Any, Any]'
 
@@ -134,6 +136,63 @@ def report_error(
     reporter = getattr(app, '_report_error', None)
     if reporter is not None:
         reporter(req, error, params, True)
+
+
+def redirect(ws: falcon.asgi.WebSocket, receive: Receive, send: Send) -> Receive:
+    """Make Falcon's socket receive and send by other functions.
+
+    Filtering has to happen here and not below, at the ASGI level: Falcon reads ahead.
+
+    Fall-back: none. A Falcon without these slots raises, so that the handshake is refused.
+
+    Returns:
+        What it received by until now.
+
+    Raises:
+        ConfigurationError: If this Falcon hides its slots.
+    """
+    original: Receive | None = getattr(ws, '_asgi_receive', None)
+    if original is None or not hasattr(ws, '_asgi_send'):
+        raise ConfigurationError(
+            f'Falcon {falcon.__version__} does not let its sockets be filtered, so on_websocket '
+            'and on_ws_* cannot share a resource: keep one of them, or another version of Falcon'
+        )
+    ws._asgi_receive = receive
+    ws._asgi_send = send
+    return original
+
+
+def close_code_of(ws: falcon.asgi.WebSocket) -> int | None:
+    """The close code that Falcon's socket has seen or sent.
+
+    Fall-back: `None`.
+    """
+    receiver = getattr(ws, '_buffered_receiver', None)
+    code = getattr(receiver, 'client_disconnected_code', None)
+    if code is None:
+        code = getattr(ws, '_close_code', None)
+    return None if code is None else int(code)
+
+
+def unread_events(ws: falcon.asgi.WebSocket) -> list[Any]:
+    """The ASGI events that Falcon has read ahead and nobody has received.
+
+    Fall-back: none.
+    """
+    return list(getattr(getattr(ws, '_buffered_receiver', None), '_messages', ()))
+
+
+def hook_layers(function: object) -> int:
+    """How many of Falcon's own hooks (`falcon.before`, `falcon.after`) are around a function.
+
+    Fall-back: 0.
+    """
+    layers = 0
+    while function is not None:
+        if getattr(function, '__globals__', {}).get('__name__') == 'falcon.hooks':
+            layers += 1
+        function = getattr(function, '__wrapped__', None)
+    return layers
 
 
 def is_default_text_handler(handler: object) -> bool:

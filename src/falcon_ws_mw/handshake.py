@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 import logging
 import sys
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import falcon
 import falcon.asgi
@@ -66,6 +66,8 @@ class Handshake:
         refused: Whether it has been refused.
         req: Falcon's request, once one of our hooks has seen it.
         dispatcher: The middleware whose turn it is; there may be older ones in the app.
+        converse: Holds the conversation, where that is an ordinary responder's business.
+        over: Whether that responder has returned: what Falcon says afterwards is left out.
         conversation: What goes on once Falcon is unwound; set by the middleware.
     """
 
@@ -74,8 +76,10 @@ class Handshake:
         '_refusals',
         'app',
         'conversation',
+        'converse',
         'decided',
         'dispatcher',
+        'over',
         'receive',
         'refused',
         'req',
@@ -100,12 +104,16 @@ class Handshake:
         self.refused = False
         self.req: falcon.asgi.Request | None = None
         self.dispatcher: object = None
+        self.converse: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+        self.over = False
         self.conversation: Conversation | None = None
         self._refusals = refusals
         self._dispatches = dispatches
 
     def send(self, event: Event) -> Awaitable[None]:
         """The ASGI send that Falcon gets. After the decision it is the server's own."""
+        if self.over:  # Falcon closes what it never saw accepted
+            return _nothing()
         return self.server_send(event) if self.decided else self._decide(event)
 
     async def _decide(self, event: Event) -> None:
@@ -159,6 +167,10 @@ class Handshake:
                 await self.server_send(event)
         except Exception:  # servers name a lost peer in many ways
             logger.debug('nobody was left to be refused', exc_info=True)
+
+
+async def _nothing() -> None:
+    pass
 
 
 def _response_of(

@@ -195,9 +195,10 @@ class WebSocketLifespan:
             await self._asgi_app({**scope, SCOPE_KEY: handshake}, receive, handshake.send)
         except ConversationStarts:
             pass
-        conversation, handshake.conversation = handshake.conversation, None
-        if conversation is not None:
-            await conversation.run()
+        finally:  # an adopted loop may end by an exception that the app lets through
+            conversation, handshake.conversation = handshake.conversation, None
+            if conversation is not None:
+                await conversation.run()
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def receive_first_checked() -> Event:
@@ -290,6 +291,7 @@ def install(
     limits: Limits | None = None,
     crash_policy: CrashPolicy = 'answer',
     refusals: Refusals = 'http',
+    strict: bool = False,
 ) -> WebSocketLifespan:
     """Put the library around a Falcon app.
 
@@ -303,6 +305,7 @@ def install(
         limits: The limits of routes that name none.
         crash_policy: See `WebSocketDispatchMiddleware`.
         refusals: See `WebSocketLifespan`.
+        strict: See `WebSocketDispatchMiddleware`.
 
     Returns:
         The ASGI app to serve, in every other way the app itself.
@@ -325,7 +328,7 @@ def install(
             'give it there'
         )
     wrapper = WebSocketLifespan(app, manager, refusals=refusals)
-    settings: dict[str, Any] = {'limits': limits, 'crash_policy': crash_policy}
+    settings: dict[str, Any] = {'limits': limits, 'crash_policy': crash_policy, 'strict': strict}
     WebSocketDispatchMiddleware(manager, **settings)  # a wrong setting is said here and now
     wrapper._make_dispatcher = lambda: WebSocketDispatchMiddleware(manager, **settings)
     app.add_middleware(WrapperGuard())

@@ -7,6 +7,7 @@ one synchronous step: no await stands between a check and what it checked.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 import secrets
 from typing import Any, Protocol
@@ -58,6 +59,8 @@ class WebSocketConnectionManager:
         self._connections_total = 0
         self._delivered = 0
         self._dropped = 0
+        self.forgotten: Counter[str] = Counter()
+        """Messages that an old `on_websocket` never came back for, by resource."""
 
     # -- to one
 
@@ -253,6 +256,7 @@ class WebSocketConnectionManager:
             connections_total=self._connections_total,
             delivered=self._delivered,
             dropped=self._dropped,
+            forgotten=self.forgotten.total(),
             workers=self.workers.stats(),
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,8 @@ from falcon import WebSocketPayloadType as PayloadType
 import falcon.asgi
 from falcon.media import MissingDependencyHandler
 
-from falcon_ws_mw import close_codes, falcon_internals
+from falcon_ws_mw import close_codes, falcon_internals, hooks
+from falcon_ws_mw.adoption import AdoptedConversation
 from falcon_ws_mw.conversation import Conversation
 from falcon_ws_mw.envelope import Codec
 from falcon_ws_mw.errors import ConfigurationError
@@ -61,6 +64,9 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         limits: The limits of routes that name none.
         crash_policy: What an unexpected exception in a handler does: `'answer'` (default) with an
             error 500, or `'close'` the connection, as Falcon does.
+        strict: Whether a route with an `on_websocket` of its own is held to all that the library
+            asks of new routes (default `False`: what its old loop does is left as it was). So far
+            that is how it refuses a handshake: with the status of its `HTTPError`, not a plain 403.
     """
 
     def __init__(
@@ -69,11 +75,13 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         *,
         limits: Limits | None = None,
         crash_policy: CrashPolicy = 'answer',
+        strict: bool = False,
     ) -> None:
         check_choice('crash_policy', crash_policy, CrashPolicy)
         self.manager = manager
         self._limits = limits or DEFAULT_LIMITS
         self._crash_policy: CrashPolicy = crash_policy
+        self._strict = strict
         self._tables: dict[tuple[type, object], ResponderTable | ConfigurationError] = {}
         self._logged: list[ConfigurationError] = []
 
@@ -104,27 +112,50 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         route = falcon_internals.find_route(handshake.app, req.path, req)
         if route is not None and route.suffixed:
             return
-        if handshake.decided:
+        own = _own_on_websocket(resource)
+        if handshake.decided and own in {None, hooks.dispatch}:
             await self._leave_decided(handshake, ws)
+        if handshake.refused:
+            return  # an old loop meets it as ever
         try:
             table = self._table(handshake.app, resource, req.uri_template, frozenset(params))
+            settings = self._settings(resource, table)
+            if own is hooks.dispatch:
+                handshake.converse = partial(self._converse, handshake, req, settings)
+                return
+            if own is not None:
+                responder = own if route is None else route.method_map['WEBSOCKET']
+                adopted = AdoptedConversation(ws, handshake, req, params, **settings)
+                await _run_adopted(adopted, handshake, responder, req)
+            else:
+                conversation = Conversation(handshake, req, params, **settings)
+                if await conversation.open():
+                    handshake.conversation = conversation
         except ConfigurationError as error:
             self._log_once(error)
             await handshake.refuse(falcon.HTTPInternalServerError())
-            raise ConversationStarts from None
-        conversation = Conversation(
-            handshake,
-            req,
-            params,
-            manager=self.manager,
-            make_resource=_maker(resource),
-            table=table,
-            codec=self.manager.codec,
-            crash_policy=self._crash_policy,
-        )
-        if await conversation.open():
-            handshake.conversation = conversation
         raise ConversationStarts
+
+    def _settings(self, resource: object, table: ResponderTable) -> dict[str, Any]:
+        return {
+            'manager': self.manager,
+            'make_resource': _maker(resource),
+            'table': table,
+            'codec': self.manager.codec,
+            'crash_policy': self._crash_policy,
+        }
+
+    async def _converse(
+        self,
+        handshake: Handshake,
+        req: falcon.asgi.Request,
+        settings: dict[str, Any],
+        params: dict[str, Any],
+    ) -> None:
+        """Hold a conversation from inside a responder: `falcon_ws_mw.dispatch`."""
+        conversation = Conversation(handshake, req, params, **settings)
+        if not handshake.decided and await conversation.open():
+            await conversation.run()
 
     async def _leave_decided(self, handshake: Handshake, ws: falcon.asgi.WebSocket) -> None:
         """Another component has accepted or refused: there is no handshake left to hold.
@@ -149,7 +180,13 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         if req is None and app.req_options.strip_url_path_trailing_slash and path != '/':
             path = path.removesuffix('/')
         route = falcon_internals.find_route(app, path, req)
-        return route is not None and self._may_be_ours(route.resource) and not route.suffixed
+        return (
+            route is not None
+            and self._may_be_ours(route.resource)
+            and not route.suffixed
+            # What an old loop, or a hook around it, refuses is refused as ever.
+            and (self._strict or _own_on_websocket(route.resource) in {None, hooks.dispatch})
+        )
 
     def _may_be_ours(self, resource: object) -> bool:
         return isinstance(resource, PerConnectionResource) or has_responders(type(resource))
@@ -190,7 +227,14 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         for route in falcon_internals.all_routes(app) or ():
             _check_resource(route)
             if self._may_be_ours(route.resource) and not route.suffixed:
-                self._table(app, route.resource, route.uri_template, route.fields)
+                table = self._table(app, route.resource, route.uri_template, route.fields)
+                if _own_on_websocket(route.resource) not in {None, hooks.dispatch}:
+                    logger.info(
+                        '%s at %s keeps its on_websocket; taken out of its stream: %s',
+                        table.name,
+                        route.uri_template,
+                        ', '.join(table.messages) or 'nothing',
+                    )
 
     def _table(
         self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
@@ -218,22 +262,24 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
     ) -> ResponderTable:
         cls = _class_of(resource)
-        if callable(getattr(resource, 'on_websocket', None)):
-            raise ConfigurationError(
-                f'{cls.__qualname__} has on_websocket and on_ws_* methods: this version of '
-                'falcon_ws_mw dispatches whole routes only; keep one of them on this resource'
-            )
         if uri_template is not None:
             fields = falcon_internals.template_fields(uri_template)
         routes = falcon_internals.all_routes(app) or ()
         same_class = [route.fields for route in routes if _class_of(route.resource) is cls]
-        return build_table(
+        table = build_table(
             cls,
             fields,
             frozenset().union(*same_class) - fields,
             limits=self._limits,
             short_names=issubclass(cls, WebSocketResource),
         )
+        adopted = _own_on_websocket(resource) not in {None, hooks.dispatch}
+        if adopted and table.unhandled is not None:
+            raise ConfigurationError(
+                f'{table.unhandled.name} would never be called: what no on_ws_<type> takes goes to '
+                'on_websocket on this resource; remove one of the two'
+            )
+        return table
 
 
 def codec_of(app: App) -> Codec:
@@ -253,6 +299,27 @@ def codec_of(app: App) -> Codec:
 
 def _class_of(resource: object) -> type:
     return resource.cls if isinstance(resource, PerConnectionResource) else type(resource)
+
+
+def _own_on_websocket(resource: object) -> Any:
+    """The resource's own `on_websocket`; `hooks.dispatch` if it is that; `None` without one."""
+    own = getattr(resource, 'on_websocket', None)
+    if not callable(own):
+        return None
+    function = inspect.unwrap(getattr(own, '__func__', own))
+    return hooks.dispatch if function is hooks.dispatch else own
+
+
+async def _run_adopted(
+    conversation: AdoptedConversation,
+    handshake: Handshake,
+    on_websocket: Callable[..., Awaitable[None]],
+    req: falcon.asgi.Request,
+) -> None:
+    """Run an old loop inside Falcon, which handles what it raises."""
+    if await conversation.open():
+        handshake.conversation = conversation  # cleans up when Falcon has done with it
+        await conversation.run_loop(on_websocket, req)
 
 
 def _maker(resource: object) -> Callable[[WebSocket], object]:

@@ -53,6 +53,8 @@ class ManagerStats:
         delivered: Messages that the manager's sends and broadcasts handed to the server or an
             outbox since then, counted per connection.
         dropped: Messages of theirs that a connection should have got and did not.
+        forgotten: Messages for an `on_ws_*` that its resource's old `on_websocket` never came back
+            for.
         workers: The state of each worker, in the order they were added.
     """
 
@@ -62,4 +64,5 @@ class ManagerStats:
     connections_total: int
     delivered: int
     dropped: int
+    forgotten: int
     workers: tuple[WorkerStats, ...]

@@ -97,7 +97,7 @@ class PerConnectionResource:
     __slots__ = ('args', 'cls', 'kwargs')
 
     _http_responders: ClassVar[frozenset[str]] = frozenset(
-        f'on_{method.lower()}' for method in (*falcon.COMBINED_METHODS, 'websocket')
+        f'on_{method.lower()}' for method in (*falcon.COMBINED_METHODS, 'websocket', 'request')
     )
 
     def __init__(self, cls: type, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None):

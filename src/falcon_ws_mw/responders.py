@@ -8,12 +8,15 @@ client sends can reach another attribute.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 import inspect
 from typing import Any, Final, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
+import falcon
+
+from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.envelope import RESERVED_TYPES
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import DEFAULT_LIMITS, CrashPolicy, Limits
@@ -34,8 +37,14 @@ SHORT_NAMES: Final = {
 }
 """The same on a `WebSocketResource`, which is no Falcon resource: no HTTP CONNECT is mapped."""
 
+_HTTP_RESPONDERS: Final = tuple(
+    f'on_{method.lower()}' for method in falcon.COMBINED_METHODS if method != 'WEBSOCKET'
+)
+
 _SHORT_LIFE_CYCLE: Final = frozenset({*SHORT_NAMES.values(), 'on_message'})
 
+BEFORE_ATTRIBUTE: Final = '_falcon_ws_before'
+AFTER_ATTRIBUTE: Final = '_falcon_ws_after'
 _TYPES_ATTRIBUTE: Final = '_falcon_ws_types'
 _DEFAULT_ATTRIBUTE: Final = '_falcon_ws_default'
 
@@ -85,6 +94,7 @@ class ResponderTable:
     """What a resource class answers on one URI template.
 
     Attributes:
+        name: The class, for logs.
         messages: Message type to responder.
         connect: `on_ws_connect`, if there is one.
         only_true_accepts: Whether `connect` must return `True` for the handshake to be accepted;
@@ -92,19 +102,26 @@ class ResponderTable:
         disconnect: `on_ws_disconnect`, if there is one.
         unhandled: `on_ws_unhandled`, if there is one.
         any_message: What takes well-formed messages of other types, if there is anything.
+        before: What runs at the handshake, before `connect`.
+        after: What runs at the end, after `disconnect`.
         limits: The route's limits.
         crash_policy: What a crash in a handler does, `None` for the app's choice.
     """
 
+    name: str
     messages: Mapping[str, Responder]
     connect: Responder | None
     only_true_accepts: bool
     disconnect: Responder | None
     unhandled: Responder | None
     any_message: Responder | None
+    before: tuple[Hook, ...]
+    after: tuple[Hook, ...]
     limits: Limits
     crash_policy: CrashPolicy | None
 
+
+Hook = Callable[..., Awaitable[None]]
 
 _known: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
@@ -144,6 +161,7 @@ def build_table(
             f'{place(cls)}: the URI field {{{shadowing[0]}}} has a name that the library uses '
             f'for its own arguments ({", ".join(sorted(RESERVED_NAMES))}): rename the field'
         )
+    _check_hooks(cls)
     reader = SignatureReader(cls, fields, fields_elsewhere)
     messages: dict[str, Responder] = {}
     for name, function, types in _candidates(cls):
@@ -160,12 +178,15 @@ def build_table(
     settings = _settings(cls)
     own_limits: Limits = settings.get('ws_limits', Limits())
     return ResponderTable(
+        name=cls.__qualname__,
         messages=messages,
         connect=life_cycle['on_ws_connect'],
         only_true_accepts=short_names and _defined(cls, 'on_ws_connect') is None,
         disconnect=life_cycle['on_ws_disconnect'],
         unhandled=life_cycle['on_ws_unhandled'],
         any_message=any_message and reader.read('on_message', any_message, ('ws', 'message')),
+        before=inspect.getattr_static(cls, BEFORE_ATTRIBUTE, ()),
+        after=inspect.getattr_static(cls, AFTER_ATTRIBUTE, ()),
         limits=own_limits.over(limits),
         crash_policy=settings.get('ws_crash_policy'),
     )
@@ -247,6 +268,34 @@ def _check_type(cls: type, name: str, message_type: str, taken: Mapping[str, Res
         raise ConfigurationError(
             f'{where} answers messages of type {message_type!r}, and so does '
             f'{taken[message_type].name}: keep one'
+        )
+
+
+# -- hooks
+
+
+def _check_hooks(cls: type) -> None:
+    """Refuse Falcon's own hooks where they would be lost.
+
+    Around an `on_ws_*` method they get arguments that are not theirs. Around a class they wrap what
+    Falcon knows as responders: where all of those carry a hook and there is no `on_websocket` among
+    them, it was meant for the messages too.
+    """
+    cure = 'use falcon_ws_mw.before and after, or say `on_websocket = falcon_ws_mw.dispatch`'
+    short_life_cycle = [(name, _defined(cls, name), ()) for name in _SHORT_LIFE_CYCLE]
+    for name, function, _ in (*_candidates(cls), *short_life_cycle):
+        if falcon_internals.hook_layers(function):
+            raise ConfigurationError(
+                f"{place(function, cls)}: {cls.__qualname__}.{name} carries one of Falcon's hooks, "
+                f'which do not know its arguments: {cure}'
+            )
+    if hasattr(cls, 'on_websocket') or inspect.getattr_static(cls, BEFORE_ATTRIBUTE, ()):
+        return
+    responders = [getattr(cls, name) for name in _HTTP_RESPONDERS if hasattr(cls, name)]
+    if responders and all(map(falcon_internals.hook_layers, responders)):
+        raise ConfigurationError(
+            f"{place(cls)}: the HTTP responders of {cls.__qualname__} carry Falcon's hooks, and "
+            f'its on_ws_* methods do not, so nothing guards its messages: {cure}'
         )
 
 

@@ -1,0 +1,164 @@
+"""Falcon's hooks, extended to `on_ws_*`.
+
+Falcon's own `before` and `after` reach HTTP responders and `on_websocket` only. Around an `on_ws_*`
+method, or a class that has nothing else, they would do nothing and leave no trace; so ours stand
+beside them, and what can be recognised as lost stops the start-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+import inspect
+import re
+from typing import Any, NamedTuple, TypeVar
+
+import falcon
+import falcon.asgi
+
+from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.handshake import SCOPE_KEY, Handshake
+from falcon_ws_mw.responders import AFTER_ATTRIBUTE, BEFORE_ATTRIBUTE
+
+Target = TypeVar('Target', bound=Callable[..., Any])
+
+Action = Callable[..., Awaitable[None]]
+
+_FALCONS = re.compile(
+    rf'on_({"|".join(method.lower() for method in falcon.COMBINED_METHODS)}|request)(_\w+)?'
+)
+"""Names of ordinary responders, for which Falcon's own hooks do."""
+
+
+class Hook(NamedTuple):
+    """An action and its further arguments."""
+
+    action: Action
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    async def __call__(self, *positional: Any) -> None:
+        """Run it."""
+        await self.action(*positional, *self.args, **self.kwargs)
+
+
+def before(action: Action, *args: Any, **kwargs: Any) -> Callable[[Target], Target]:
+    """Run an action before a responder, like `falcon.before`, which it extends to `on_ws_*`.
+
+    On an `on_ws_*` method it runs before each message; on a class, before each HTTP responder and
+    before `on_websocket`, as Falcon's does, and where there is no `on_websocket`, once at the
+    handshake, before `on_ws_connect`.
+
+    Args:
+        action: A coroutine function `action(req, resp, resource, params, *args, **kwargs)`. For a
+            WebSocket `resp` is the `ws`, as with Falcon's own hooks. It may raise `HTTPError`,
+            which refuses the handshake or answers the message, and change values in `params`.
+        args: Further arguments for it.
+        kwargs: Further keyword arguments for it.
+
+    Raises:
+        ConfigurationError: If the action is no coroutine function.
+    """
+    return _decorator(Hook(action, args, kwargs), falcon.before, BEFORE_ATTRIBUTE, _run_before)
+
+
+def after(action: Action, *args: Any, **kwargs: Any) -> Callable[[Target], Target]:
+    """Run an action after a responder, like `falcon.after`, which it extends to `on_ws_*`.
+
+    On an `on_ws_*` method it runs after each message that was handled without an error; on a class,
+    after each HTTP responder and `on_websocket`, as Falcon's does, and where there is no
+    `on_websocket`, once after `on_ws_disconnect`.
+
+    Args:
+        action: A coroutine function `action(req, resp, resource, *args, **kwargs)`. For a WebSocket
+            `resp` is the `ws`.
+        args: Further arguments for it.
+        kwargs: Further keyword arguments for it.
+
+    Raises:
+        ConfigurationError: If the action is no coroutine function.
+    """
+    return _decorator(Hook(action, args, kwargs), falcon.after, AFTER_ATTRIBUTE, _run_after)
+
+
+async def dispatch(
+    self: object,
+    req: falcon.asgi.Request,
+    ws: falcon.asgi.WebSocket,  # noqa: ARG001  # the conversation has a `ws` of its own
+    **params: Any,
+) -> None:
+    """The dispatched conversation as an ordinary responder.
+
+    `on_websocket = dispatch` in a class body makes it one, on which Falcon's own hooks work, those
+    of the whole class included.
+    """
+    handshake: Handshake | None = req.scope.get(SCOPE_KEY)
+    if handshake is None or handshake.converse is None:
+        raise ConfigurationError(
+            f'{type(self).__qualname__}.on_websocket is falcon_ws_mw.dispatch, but nothing '
+            'prepared the conversation: serve what install(app) returns'
+        )
+    try:
+        await handshake.converse(params)
+    finally:
+        handshake.over = True
+
+
+def _decorator(
+    hook: Hook,
+    falcons: Callable[..., Callable[[Any], Any]],
+    attribute: str,
+    run: Callable[[Hook, Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]],
+) -> Callable[[Target], Target]:
+    if not inspect.iscoroutinefunction(hook.action):
+        raise ConfigurationError(f'{hook.action!r} is not a coroutine function: write `async def`')
+
+    def decorate(target: Target) -> Target:
+        if isinstance(target, type):
+            decorated: Any = falcons(hook.action, *hook.args, **hook.kwargs)(target)
+            if not hasattr(target, 'on_websocket'):
+                _record(target, attribute, hook)
+            return decorated  # type: ignore[no-any-return]
+        if _FALCONS.fullmatch(target.__name__):
+            responder: Any = falcons(hook.action, *hook.args, **hook.kwargs)(target)
+            return responder  # type: ignore[no-any-return]
+        return wraps(target)(run(hook, target))  # type: ignore[return-value]
+
+    return decorate
+
+
+def _record(cls: type, attribute: str, hook: Hook) -> None:
+    earlier = getattr(cls, attribute, ())
+    # The outermost decorator comes last: it is the first to run before, and the last to run after.
+    hooks = (hook, *earlier) if attribute == BEFORE_ATTRIBUTE else (*earlier, hook)
+    setattr(cls, attribute, hooks)
+
+
+def _run_before(
+    hook: Hook, function: Callable[..., Awaitable[Any]]
+) -> Callable[..., Awaitable[Any]]:
+    async def hooked(self: object, *positional: Any, **named: Any) -> Any:
+        ws = _websocket_of(positional)
+        params = dict(ws.uri_params)
+        await hook(ws.req, ws, self, params)
+        changed = {name: params[name] for name in named if name in params}
+        return await function(self, *positional, **{**named, **changed})
+
+    return hooked
+
+
+def _run_after(
+    hook: Hook, function: Callable[..., Awaitable[Any]]
+) -> Callable[..., Awaitable[Any]]:
+    async def hooked(self: object, *positional: Any, **named: Any) -> Any:
+        result = await function(self, *positional, **named)
+        ws = _websocket_of(positional)
+        await hook(ws.req, ws, self)
+        return result
+
+    return hooked
+
+
+def _websocket_of(positional: tuple[Any, ...]) -> Any:
+    """The `ws` among what an `on_ws_*` method gets by position."""
+    return next(value for value in positional if isinstance(value, falcon.asgi.WebSocket))

@@ -1,0 +1,426 @@
+"""An old `on_websocket` loop and `on_ws_*` methods on one resource."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import falcon
+import falcon.asgi
+import falcon.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from falcon_ws_mw import WebSocket, WebSocketLifespan, adoption, install
+
+from .conftest import Logs
+from .servers import PATIENCE_SECONDS, serve
+
+
+class Echo:
+    """An old loop that echoes what reaches it, and two types that do not."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+        self.old: list[Any] = []
+        self.ended: asyncio.Queue[int] = asyncio.Queue()
+
+    async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            while True:
+                event = await self.receive(ws)
+                self.seen.append(event)
+                self.old.append(event)
+        except falcon.WebSocketDisconnected:
+            pass
+
+    async def receive(self, ws: WebSocket) -> Any:
+        return await ws.receive_text()
+
+    async def on_ws_taken(self, ws: WebSocket, payload: Any) -> Any:
+        self.seen.append(payload)
+        return payload
+
+    async def on_ws_disconnect(self, ws: WebSocket, close_code: int) -> None:
+        self.ended.put_nowait(close_code)
+
+    async def end(self) -> int:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.ended.get()
+
+
+def adopted(resource: object, queue: int = 4, **options: Any) -> WebSocketLifespan:
+    app = install(falcon.asgi.App(), **options)
+    app.ws_options.max_receive_queue = queue
+    app.add_route('/ws', resource)
+    return app
+
+
+@pytest.mark.parametrize('queue', [4, 0])
+async def test_taken_types_leave_the_stream_and_the_rest_reaches_the_loop_untouched(
+    queue: int, ws_implementation: str, logs: Logs
+) -> None:
+    class Both(Echo):
+        async def receive(self, ws: WebSocket) -> Any:
+            return await ws.receive_text() if len(self.old) % 2 else await ws.receive_data()
+
+    resource = Both()
+    messages: list[str | bytes] = [
+        b'\x00', '{"type": "taken", "payload": 1}', 'not JSON', b'', '{"type":"other"}',
+        b'{', '{"type":"taken","payload":2}', '[]',
+    ]  # fmt: skip
+    async with serve(adopted(resource, queue), ws_implementation) as served:
+        async with served.client('/ws') as client:
+            for message in messages:
+                await client.send(message)
+            assert (await client.ask({'type': 'taken', 'id': 1, 'payload': 3}))['payload'] == 3
+        assert await resource.end() == 1000
+    assert resource.old == [b'\x00', 'not JSON', b'', '{"type":"other"}', b'{', '[]']
+    assert resource.seen == [b'\x00', 1, 'not JSON', b'', '{"type":"other"}', b'{', 2, '[]', 3]
+    assert [line for line in logs.lines if 'keeps its on_websocket' not in line] == []
+
+
+@pytest.mark.parametrize('queue', [4, 0])
+async def test_any_conversation_is_split_in_the_order_it_was_sent(
+    queue: int, ws_implementation: str
+) -> None:
+    class Mixed(Echo):
+        async def receive(self, ws: WebSocket) -> Any:
+            return await ws.receive_media()
+
+    resource = Mixed()
+    app = install(falcon.asgi.App())
+    app.ws_options.max_receive_queue = queue
+    app.add_route('/ws', resource)
+    runs: list[list[str | bytes]] = []
+
+    @settings(max_examples=170, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.sampled_from(SAMPLES), max_size=30))
+    def collect(conversation: list[str | bytes]) -> None:
+        runs.append(conversation)
+
+    collect()
+    async with serve(app, ws_implementation) as served:
+        for conversation in runs:
+            resource.seen.clear()
+            resource.old.clear()
+            async with served.client('/ws') as client:
+                for frame in conversation:
+                    await client.send(frame)
+                await client.send('{"type":"taken","payload":"end","id":1}')
+                while (await client.receive()).get('id') != 1:
+                    pass
+            await resource.end()
+            expected = [MEANING[frame] for frame in conversation]
+            assert resource.seen == [*(value for _, value in expected), 'end']
+            assert resource.old == [value for taken, value in expected if not taken]
+
+
+MEANING: dict[str | bytes, tuple[bool, Any]] = {
+    **{f'{{"type":"taken","payload":{n}}}': (True, n) for n in range(3)},
+    **{
+        f'{{"type":"other","payload":{n}}}': (False, {'type': 'other', 'payload': n})
+        for n in range(3)
+    },
+    '"text"': (False, 'text'),
+    '[1]': (False, [1]),
+    '{"type":["taken"]}': (False, {'type': ['taken']}),
+    '{"type":"on_ws_connect"}': (False, {'type': 'on_ws_connect'}),
+    b'\xa3bin': (False, 'bin'),
+    b'\x81\xa4type\xa5other': (False, {'type': 'other'}),
+}
+SAMPLES = list(MEANING)
+
+
+@pytest.mark.parametrize('queue', [4, 0])
+async def test_a_handler_survives_a_loop_that_cancels_its_receive_and_no_message_is_lost(
+    queue: int, ws_implementation: str, logs: Logs
+) -> None:
+    class Impatient(Echo):
+        def __init__(self) -> None:
+            super().__init__()
+            self.timeouts = 0
+            self.cancelled = 0
+
+        async def receive(self, ws: WebSocket) -> Any:
+            while True:
+                try:
+                    return await asyncio.wait_for(ws.receive_text(), 0.01)
+                except TimeoutError:
+                    self.timeouts += 1
+
+        async def on_ws_taken(self, ws: WebSocket, payload: Any) -> Any:
+            before = self.timeouts
+            try:
+                while self.timeouts < before + 3:  # the loop gives up on us, again and again
+                    await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+            return await super().on_ws_taken(ws, payload)
+
+    resource = Impatient()
+    async with serve(adopted(resource, queue), ws_implementation) as served:
+        async with served.client('/ws') as client:
+            for number in range(10):
+                await client.send({'type': 'taken', 'payload': number})
+                await client.send(str(number))
+            assert (await client.ask({'type': 'taken', 'id': 1, 'payload': 'end'}))['id'] == 1
+        await resource.end()
+    assert resource.seen == [x for n in range(10) for x in (n, str(n))] + ['end']
+    assert resource.cancelled == 0
+
+
+@pytest.mark.parametrize('queue', [4, 0])
+async def test_beside_a_loop_that_only_sends_taken_types_are_handled(
+    queue: int, ws_implementation: str, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adoption, 'GRACE_SECONDS', 0)
+
+    class Ticker(Echo):
+        paused = False
+
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            while True:
+                await ws.send_text('"tick"')
+                await asyncio.sleep(0.01)
+
+    resource = Ticker()
+    async with serve(adopted(resource, queue), ws_implementation) as served:
+        async with served.client('/ws') as client:
+            for number in range(5):
+                await client.send({'type': 'taken', 'id': number, 'payload': number})
+                while (answer := await client.receive()) == 'tick':
+                    pass
+                assert answer['payload'] == number
+        await resource.end()
+    assert resource.seen == [0, 1, 2, 3, 4]
+
+
+async def test_a_loop_that_asks_late_takes_over_what_was_being_read(
+    ws_implementation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adoption, 'GRACE_SECONDS', 0)
+
+    class Late(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            while 1 not in self.seen:  # the reader beside us is at work
+                await asyncio.sleep(0)
+            await ws.send_text('"asking"')
+            while True:
+                self.seen.append(await ws.receive_text())
+
+    resource = Late()
+    async with serve(adopted(resource), ws_implementation) as served:
+        async with served.client('/ws') as client:
+            await client.send({'type': 'taken', 'payload': 1})
+            assert await client.receive() == 'asking'
+            await client.send('"old"')
+            assert (await client.ask({'type': 'taken', 'id': 1, 'payload': 2}))['payload'] == 2
+        await resource.end()
+    assert resource.seen == [1, '"old"', 2]
+
+
+async def test_taken_messages_that_nobody_came_back_for_are_counted_and_said_once(
+    ws_implementation: str, logs: Logs
+) -> None:
+    class Leaving(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.receive_text()
+            while len(adoption.falcon_internals.unread_events(ws._old)) < 2:  # type: ignore[attr-defined]
+                await asyncio.sleep(0)
+
+    resource = Leaving()
+    app = adopted(resource)
+    async with serve(app, ws_implementation) as served:
+        for _ in range(2):
+            async with served.client('/ws') as client:
+                await client.send('first')
+                await client.send({'type': 'taken'})
+                await client.send({'type': 'taken'})
+                await client.closed()
+            await resource.end()
+    assert resource.seen == []
+    assert app.ws_connection_manager.stats().forgotten == 4
+    [line] = [line for line in logs.take() if 'coming back' in line]
+    assert 'Leaving.on_websocket' in line
+    assert '2 message(s)' in line
+
+
+# -- life-cycle
+
+
+async def test_on_ws_connect_comes_first_and_the_loop_gets_our_ws(
+    ws_implementation: str, logs: Logs
+) -> None:
+    class Room(Echo):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            self.seen.append('connect')
+            with pytest.raises(falcon.OperationNotAllowed, match='on_websocket'):
+                await ws.accept()
+            await ws.join_room('r')
+            await ws.send_text('"held"')
+            ws.context.user = 'ada'
+
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            assert isinstance(ws, WebSocket)
+            assert (set(ws.rooms), ws.context.user) == ({'r'}, 'ada')
+            with pytest.raises(falcon.OperationNotAllowed):
+                await ws.send_text('too early, as ever')
+            await super().on_websocket(req, ws)
+            self.seen.append('loop ended')
+
+        async def on_ws_taken(self, ws: WebSocket, payload: Any) -> Any:
+            await ws.broadcast_to_room('r', {'said': payload})
+
+        async def on_ws_disconnect(self, ws: WebSocket, close_code: int) -> None:
+            self.seen.append(('disconnect', close_code, ws.rooms))
+            await super().on_ws_disconnect(ws, close_code)
+
+    resource = Room()
+    app = adopted(resource)
+    async with serve(app, ws_implementation) as served:
+        async with served.client('/ws') as client:
+            assert await client.receive() == 'held'
+            await client.send({'type': 'taken', 'payload': 1})
+            assert await client.receive() == {'said': 1}
+            await client.close(4001)
+        await resource.end()
+    assert resource.seen == ['connect', 'loop ended', ('disconnect', 4001, {'r'})]
+    assert app.ws_connection_manager.stats().connections == 0
+
+
+@pytest.mark.parametrize(('how', 'status'), [('false', 403), ('http', 401)])
+async def test_on_ws_connect_may_refuse(how: str, status: int, ws_implementation: str) -> None:
+    class Door(Echo):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> bool:
+            if how == 'http':
+                raise falcon.HTTPUnauthorized
+            return False
+
+    resource = Door()
+    async with serve(adopted(resource), ws_implementation) as served:
+        with pytest.raises(InvalidStatus) as refused:
+            async with served.client('/ws'):
+                pass
+    assert refused.value.response.status_code == status
+    assert resource.ended.empty()
+
+
+class Endings(Echo):
+    """An old loop that ends as it is told."""
+
+    async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+        await ws.accept()
+        how = await ws.receive_text()
+        if how == 'close':
+            await ws.close(4002)
+        elif how == 'http':
+            raise falcon.HTTPForbidden
+        elif how == 'crash':
+            raise RuntimeError('boom')
+        elif how == 'kick':
+            await ws.manager.close_connection(ws.id, 4003)
+            await ws.receive_text()
+
+
+@pytest.mark.parametrize(
+    ('how', 'code'),
+    [('return', 1000), ('close', 4002), ('http', 3403), ('crash', 1011), ('kick', 4003)],
+)
+async def test_an_old_loop_ends_as_ever_and_on_ws_disconnect_runs_after_it(
+    how: str, code: int, ws_implementation: str
+) -> None:
+    resource = Endings()
+    app = adopted(resource)
+    async with serve(app, ws_implementation) as served:
+        async with served.client('/ws') as client:
+            await client.send(how)
+            assert await client.closed() == code
+        assert await resource.end() == code
+        assert resource.ended.empty()
+    assert app.ws_connection_manager.stats().connections == 0
+
+
+async def test_an_exception_that_the_app_lets_through_leaves_nothing(logs: Logs) -> None:
+    class Failing(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            raise ZeroDivisionError
+
+    async def let_through(req: Any, resp: Any, ex: Any, params: Any, ws: Any = None) -> None:
+        raise ex
+
+    resource = Failing()
+    app = adopted(resource)
+    app.add_error_handler(ZeroDivisionError, let_through)
+    async with serve(app) as served:
+        async with served.client('/ws') as client:
+            await client.closed()
+        await resource.end()
+    assert app.ws_connection_manager.stats().connections == 0
+    logs.take()
+
+
+async def test_what_both_say_leaves_in_order(ws_implementation: str) -> None:
+    class Talking(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.join_room('r')
+            for number in range(0, 200, 2):
+                await ws.send_text(str(number))
+                await ws.broadcast_to_room('r', str(number + 1))
+            await ws.receive_text()
+
+    async with serve(adopted(Talking()), ws_implementation) as served:
+        async with served.client('/ws') as client:
+            assert [await client.receive() for _ in range(200)] == list(range(200))
+
+
+async def test_adoption_is_said_in_one_line_at_the_start(logs: Logs) -> None:
+    async with serve(adopted(Echo())):
+        pass
+    [line] = [line for line in logs.take() if 'on_websocket' in line]
+    assert 'Echo at /ws keeps its on_websocket; taken out of its stream: taken' in line
+
+
+async def test_on_ws_unhandled_beside_an_old_loop_stops_the_start() -> None:
+    class Wrong(Echo):
+        async def on_ws_unhandled(self, ws: WebSocket, raw: Any, error: Any) -> None:
+            pass
+
+    with pytest.raises(RuntimeError, match='on_ws_unhandled would never be called'):
+        async with falcon.testing.ASGIConductor(adopted(Wrong())):
+            pass
+
+
+@pytest.mark.parametrize(('strict', 'status'), [(False, 403), (True, 401)])
+async def test_what_an_old_loop_refuses_is_refused_as_ever_unless_strict(
+    strict: bool, status: int, ws_implementation: str
+) -> None:
+    class Refusing(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            raise falcon.HTTPUnauthorized
+
+    async with serve(adopted(Refusing(), strict=strict), ws_implementation) as served:
+        with pytest.raises(InvalidStatus) as refused:
+            async with served.client('/ws'):
+                pass
+    assert refused.value.response.status_code == status
+
+
+async def test_a_handler_cannot_receive_for_the_loop() -> None:
+    class Greedy(Echo):
+        async def on_ws_taken(self, ws: WebSocket, payload: Any) -> Any:
+            with pytest.raises(falcon.OperationNotAllowed, match='cannot receive'):
+                await ws.receive_text()
+            return 'raised'
+
+    async with serve(adopted(Greedy())) as served, served.client('/ws') as client:
+        assert (await client.ask({'type': 'taken', 'id': 1}))['payload'] == 'raised'

@@ -1,0 +1,341 @@
+"""Falcon's hooks, extended to `on_ws_*`, and what stops the start where they would be lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import falcon
+import falcon.asgi
+import falcon.testing
+import pytest
+from websockets.exceptions import InvalidStatus
+
+import falcon_ws_mw
+from falcon_ws_mw import ConfigurationError, WebSocket, WebSocketResource, install
+
+from .conftest import Logs
+from .servers import serve
+
+SEEN: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen() -> None:
+    SEEN.clear()
+
+
+async def note(req: Any, resp: Any, resource: Any, params: Any, word: str = 'before') -> None:
+    SEEN.append((word, type(resp).__name__, dict(params)))
+
+
+async def note_after(req: Any, resp: Any, resource: Any, word: str = 'after') -> None:
+    SEEN.append(word)
+
+
+async def forbid(req: Any, resp: Any, resource: Any, params: Any) -> None:
+    raise falcon.HTTPForbidden(description='not you')
+
+
+async def authenticate(req: Any, resp: Any, resource: Any, params: Any) -> None:
+    if req.get_header('Authorization') != 'Bearer secret':
+        raise falcon.HTTPUnauthorized
+    req.context.user = 'ada'
+
+
+@asynccontextmanager
+async def talking_to(
+    resource: object, template: str = '/ws', path: str = '/ws', **options: Any
+) -> AsyncIterator[falcon.testing.ASGIWebSocketSimulator]:
+    app = install(falcon.asgi.App())
+    if isinstance(resource, type):
+        app.add_websocket_route(template, resource)
+    else:
+        app.add_route(template, resource)
+    async with falcon.testing.ASGIConductor(app) as conductor:
+        async with conductor.simulate_ws(path, **options) as ws:
+            yield ws
+
+
+async def ask(ws: falcon.testing.ASGIWebSocketSimulator, message: object) -> Any:
+    await ws.send_json(message)
+    return await ws.receive_json()
+
+
+# -- on a method
+
+
+class Methods:
+    @falcon_ws_mw.before(note, 'one')
+    @falcon_ws_mw.before(note, word='two')
+    @falcon_ws_mw.after(note_after)
+    async def on_ws_say(self, ws: WebSocket, payload: Any, room: str) -> Any:
+        SEEN.append((payload, room))
+        return 'said'
+
+    @falcon_ws_mw.before(forbid)
+    async def on_ws_forbidden(self, ws: WebSocket) -> None:
+        raise AssertionError
+
+    @falcon_ws_mw.handles_message('chat.edit')
+    @falcon_ws_mw.before(note)
+    async def edit(self, ws: WebSocket) -> str:
+        return 'edited'
+
+
+async def test_hooks_on_a_method_run_around_each_message() -> None:
+    async with talking_to(Methods(), '/ws/{room}', '/ws/r') as ws:
+        for _ in range(2):
+            answer = await ask(ws, {'type': 'say', 'id': 1, 'payload': 'hi'})
+            assert answer['payload'] == 'said'
+    params = {'room': 'r'}
+    once = [('one', 'WebSocket', params), ('two', 'WebSocket', params), ('hi', 'r'), 'after']
+    assert once * 2 == SEEN
+
+
+async def test_a_hook_that_raises_answers_the_message_and_the_connection_stays(logs: Logs) -> None:
+    async with talking_to(Methods(), '/ws/{room}', '/ws/r') as ws:
+        answer = await ask(ws, {'type': 'forbidden', 'id': 1})
+        assert answer['payload'] == {
+            'status': 403,
+            'title': '403 Forbidden',
+            'description': 'not you',
+        }
+        assert (await ask(ws, {'type': 'chat.edit', 'id': 2}))['payload'] == 'edited'
+    assert logs.lines == []
+
+
+async def test_a_hook_may_change_what_the_uri_said() -> None:
+    async def upper(req: Any, resp: Any, resource: Any, params: Any) -> None:
+        params['room'] = params['room'].upper()
+
+    class Room:
+        @falcon_ws_mw.before(upper)
+        async def on_ws_where(self, ws: WebSocket, room: str) -> str:
+            return room
+
+    async with talking_to(Room(), '/ws/{room}', '/ws/r') as ws:
+        assert (await ask(ws, {'type': 'where', 'id': 1}))['payload'] == 'R'
+
+
+async def test_on_an_ordinary_responder_they_are_falcons() -> None:
+    class Http:
+        @falcon_ws_mw.before(note)
+        @falcon_ws_mw.after(note_after)
+        async def on_get(self, req: Any, resp: Any) -> None:
+            SEEN.append('get')
+
+    app = install(falcon.asgi.App())
+    app.add_route('/http', Http())
+    await falcon.testing.ASGIConductor(app).simulate_get('/http')
+    assert SEEN == [('before', 'Response', {}), 'get', 'after']
+
+
+# -- on a class
+
+
+@falcon_ws_mw.before(note, 'outer')
+@falcon_ws_mw.before(note, 'inner')
+@falcon_ws_mw.after(note_after, 'first')
+@falcon_ws_mw.after(note_after, 'last')
+class Whole:
+    async def on_get(self, req: Any, resp: Any) -> None:
+        SEEN.append('get')
+
+    async def on_ws_connect(self, req: Any, ws: WebSocket) -> None:
+        SEEN.append('connect')
+
+    async def on_ws_ping(self, ws: WebSocket) -> str:
+        return 'pong'
+
+    async def on_ws_disconnect(self, ws: WebSocket, close_code: int) -> None:
+        SEEN.append('disconnect')
+
+
+async def test_hooks_on_a_class_run_once_at_the_handshake_and_once_at_the_end() -> None:
+    async with talking_to(Whole()) as ws:
+        for number in range(3):
+            await ask(ws, {'type': 'ping', 'id': number})
+    names = [seen if isinstance(seen, str) else seen[0] for seen in SEEN]
+    assert names == ['outer', 'inner', 'connect', 'disconnect', 'last', 'first']
+
+
+async def test_hooks_on_a_class_guard_its_http_responders_too() -> None:
+    app = install(falcon.asgi.App())
+    app.add_route('/http', Whole())
+    await falcon.testing.ASGIConductor(app).simulate_get('/http')
+    names = [seen if isinstance(seen, str) else seen[0] for seen in SEEN]
+    assert names == ['outer', 'inner', 'get', 'last', 'first']
+
+
+@falcon_ws_mw.before(authenticate)
+class Guarded:
+    async def on_ws_who(self, ws: WebSocket) -> str:
+        return str(ws.context.user)
+
+
+@falcon.before(authenticate)
+class GuardedByFalcon:
+    on_websocket = falcon_ws_mw.dispatch
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_who(self, ws: WebSocket) -> str:
+        return str(ws.context.user)
+
+
+@falcon_ws_mw.before(authenticate)
+class GuardedPerConnection(WebSocketResource):
+    async def on_ws_who(self, ws: WebSocket) -> str:
+        return str(ws.context.user)
+
+
+@pytest.mark.parametrize('resource', [Guarded(), GuardedByFalcon(), GuardedPerConnection])
+async def test_a_hook_on_a_class_guards_the_handshake(
+    resource: object, ws_implementation: str
+) -> None:
+    app = install(falcon.asgi.App())
+    if isinstance(resource, type):
+        app.add_websocket_route('/ws', resource)
+    else:
+        app.add_route('/ws', resource)
+    async with serve(app, ws_implementation) as served:
+        with pytest.raises(InvalidStatus) as refused:
+            async with served.client('/ws'):
+                pass
+        assert refused.value.response.status_code == 401
+        headers = {'Authorization': 'Bearer secret'}
+        async with served.client('/ws', additional_headers=headers) as client:
+            assert (await client.ask({'type': 'who', 'id': 1}))['payload'] == 'ada'
+    assert app.ws_connection_manager.stats().connections == 0
+
+
+# -- dispatch as a responder
+
+
+@falcon.before(note)
+@falcon.after(note_after)
+class Dispatching:
+    on_websocket = falcon_ws_mw.dispatch
+
+    async def on_ws_connect(self, req: Any, ws: WebSocket, room: str) -> None:
+        SEEN.append(('connect', room))
+        await ws.send_text('"hello"')
+
+    async def on_ws_ping(self, ws: WebSocket) -> str:
+        return 'pong'
+
+    async def on_ws_disconnect(self, ws: WebSocket, close_code: int) -> None:
+        SEEN.append(('disconnect', close_code))
+
+
+async def test_falcons_own_hooks_work_around_a_dispatched_conversation(
+    ws_implementation: str, logs: Logs
+) -> None:
+    app = install(falcon.asgi.App())
+    app.add_route('/ws/{room}', Dispatching())
+    async with serve(app, ws_implementation) as served:
+        async with served.client('/ws/r') as client:
+            assert await client.receive() == 'hello'
+            assert (await client.ask({'type': 'ping', 'id': 1}))['payload'] == 'pong'
+            await client.close(4001)
+    assert SEEN == [
+        ('before', 'WebSocket', {'room': 'r'}),
+        ('connect', 'r'),
+        ('disconnect', 4001),
+        'after',
+    ]
+    assert logs.lines == []
+
+
+# -- what would be lost
+
+
+class HookedMethod:
+    @falcon.before(authenticate)
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+class HookedLifeCycle:
+    @falcon.after(note_after)
+    async def on_ws_connect(self, req: Any, ws: WebSocket) -> None:
+        pass
+
+
+class HookedMarked:
+    @falcon_ws_mw.handles_message('x')
+    @falcon.before(authenticate)
+    async def anything(self, ws: WebSocket) -> None:
+        pass
+
+
+@falcon.before(authenticate)
+class HookedClass:
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_post(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ('resource', 'named'),
+    [
+        (HookedMethod(), r'HookedMethod\.on_ws_ping carries'),
+        (HookedLifeCycle(), r'HookedLifeCycle\.on_ws_connect carries'),
+        (HookedMarked(), r'HookedMarked\.anything carries'),
+        (HookedClass(), 'HTTP responders of HookedClass carry'),
+    ],
+)
+async def test_a_hook_of_falcons_that_would_be_lost_stops_the_start_with_the_cure(
+    resource: object, named: str
+) -> None:
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', resource)
+    with pytest.raises(RuntimeError, match=rf'test_hooks\.py.*{named}.*falcon_ws_mw\.before'):
+        async with falcon.testing.ASGIConductor(app):
+            pass
+
+
+async def test_falcons_hook_on_a_websocket_resource_stops_the_start() -> None:
+    @falcon.before(authenticate)
+    class Hooked(WebSocketResource):
+        async def on_connect(self, req: Any, ws: WebSocket, **params: Any) -> bool:
+            return True
+
+    app = install(falcon.asgi.App())
+    app.add_websocket_route('/ws', Hooked)
+    with pytest.raises(RuntimeError, match=r'Hooked\.on_connect carries'):
+        async with falcon.testing.ASGIConductor(app):
+            pass
+
+
+async def test_a_hook_on_one_of_several_http_responders_is_that_ones_business() -> None:
+    class Partly:
+        @falcon.before(note)
+        async def on_post(self, req: Any, resp: Any) -> None:
+            pass
+
+        async def on_get(self, req: Any, resp: Any) -> None:
+            pass
+
+        async def on_ws_ping(self, ws: WebSocket) -> str:
+            return 'pong'
+
+    async with talking_to(Partly()) as ws:
+        assert (await ask(ws, {'type': 'ping', 'id': 1}))['payload'] == 'pong'
+
+
+def test_an_action_has_to_be_a_coroutine_function() -> None:
+    def sync(req: Any, resp: Any, resource: Any, params: Any) -> None:
+        pass
+
+    for decorator in (falcon_ws_mw.before, falcon_ws_mw.after):
+        with pytest.raises(ConfigurationError, match='not a coroutine function'):
+            decorator(sync)  # type: ignore[arg-type]
