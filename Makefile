@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SUITE_VENV := .venv-falcon-suite
 
-.PHONY: demo test check lint types suite wheel matrix clean
+.PHONY: demo test check lint types suite wheel matrix bench clean
 
 demo: $(READY)  ## serve the chat on http://127.0.0.1:8000
 	$(BIN)/python -m examples.chat
@@ -27,6 +27,9 @@ suite: $(SUITE_VENV)/.ready  ## Falcon's own tests, with the library in every ap
 
 wheel: $(READY)  ## build the wheel; run the README's example on it, alone in a new venv
 	$(BIN)/python tests/wheel/check.py
+
+bench: $(READY)  ## measure: ratios in one run against a named base
+	$(BIN)/python -m benchmarks.untouched_route
 
 matrix:  ## the tests on every supported Python that is here, and on the oldest Falcon
 	bash tests/matrix.sh
