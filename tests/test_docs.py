@@ -433,9 +433,24 @@ async def without_ws(self: object) -> None:
     """Take no connection."""
 
 
+async def take_frame(self: object, ws: object, raw: object, error: object) -> None:
+    """Take what nobody handles."""
+
+
+async def old_loop(self: object, req: object, ws: object) -> None:
+    """Stand for an old responder."""
+
+
+async def refuse_hook(req: object, resp: object, resource: object, params: object) -> None:
+    """Stand for a hook that checks."""
+
+
 class WithHttp:
     async def on_get(self, req: object, resp: object) -> None:
         """Answer HTTP."""
+
+    async def on_ws_x(self, ws: object) -> None:
+        """Answer a message."""
 
 
 MISTAKES: dict[str, Callable[[], Any]] = {
@@ -459,8 +474,17 @@ MISTAKES: dict[str, Callable[[], Any]] = {
         on_ws_x=handler, ws_limits=1
     ),
     'a limit that is no positive number': lambda: Limits(connect_timeout_seconds=0),
-    '`on_websocket` and `on_ws_*` on one resource': lambda: app_of(
-        on_ws_x=handler, on_websocket=with_payload
+    '`on_ws_unhandled` beside an `on_websocket`': lambda: app_of(
+        on_ws_unhandled=take_frame, on_websocket=old_loop
+    ),
+    "one of Falcon's hooks on an `on_ws_*` method": lambda: app_of(
+        on_ws_x=falcon.before(refuse_hook)(handler)
+    ),
+    (
+        "HTTP responders that all carry Falcon's hooks, and nothing that guards the messages"
+    ): lambda: app_of(on_ws_x=handler, on_get=falcon.before(refuse_hook)(old_loop)),
+    'a resource that is false, as an empty container is': lambda: app_of(
+        on_ws_x=handler, __len__=lambda self: 0
     ),
     'a class given to `add_route`': lambda: with_route('add_route', '/ws', Failing),
     'an instance of a `WebSocketResource` as a resource': lambda: with_route(

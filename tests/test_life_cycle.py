@@ -456,6 +456,24 @@ async def test_what_another_component_accepted_is_closed_and_said(
     assert 'another component accepted the handshake of /ws' in line
 
 
+async def test_what_another_component_accepted_and_closed_has_no_life_cycle(
+    ws_implementation: str, logs: Logs
+) -> None:
+    class Door:
+        async def process_request_ws(self, req: Any, ws: Any) -> None:
+            await ws.accept()
+            await ws.close(1008)
+
+    resource = Recorder()
+    app = install(falcon.asgi.App(middleware=[Door()]))
+    app.add_route('/ws', resource)
+    async with serve(app, ws_implementation) as served, served.client('/ws') as client:
+        assert await client.closed() == 1008
+    assert resource.connected.empty()
+    assert resource.calls == {}
+    assert logs.lines == []
+
+
 async def test_a_connection_cancelled_during_its_accept_leaves_nothing() -> None:
     resource = Recorder()
     app = install(falcon.asgi.App())

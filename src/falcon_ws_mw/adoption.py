@@ -192,14 +192,15 @@ class Stream:
         """The loop has returned: a handler may finish, nothing more is read."""
         if self._timer is not None:
             self._timer.cancel()
-        for task in (self._aside, self._read):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
-        if self._handler is not None:
-            if cancelled:
-                self._handler.cancel()
-            await asyncio.wait([self._handler])
+        for reader in (self._aside, self._read):
+            if reader is not None:
+                reader.cancel()
+        if self._handler is not None and cancelled:
+            self._handler.cancel()
+        tasks = [task for task in (self._aside, self._read, self._handler) if task is not None]
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                logger.error('beside an old on_websocket: %r', ended, exc_info=ended)
 
     async def _run(self, taken: Taken) -> None:
         await self._handle(taken)

@@ -115,8 +115,8 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         own = _own_on_websocket(resource)
         if handshake.decided and own in {None, hooks.dispatch}:
             await self._leave_decided(handshake, ws)
-        if handshake.refused:
-            return  # an old loop meets it as ever
+        if ws.closed:
+            return  # another component has refused or closed: an old loop meets it as ever
         try:
             table = self._table(handshake.app, resource, req.uri_template, frozenset(params))
             settings = self._settings(resource, table)
@@ -162,7 +162,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
 
         Once it is accepted Falcon reads ahead, and what it has read would be lost to us.
         """
-        if not handshake.refused:
+        if not ws.closed:
             logger.error(
                 'another component accepted the handshake of %s before on_ws_connect could: '
                 'accept there, or in none of your process_request_ws and process_resource_ws',
