@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from enum import Enum, auto
 import logging
 from typing import Any
@@ -54,6 +54,7 @@ class Connection:
         state: How far it has come.
         close_code: How it ended, once it has.
         error: What the server raised when it took no frame, if it did.
+        stop_receiving: Called when a close has to wait, to end a receive that holds it up.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Connection:
         'resource',
         'rooms',
         'state',
+        'stop_receiving',
         'user_id',
         'websocket',
     )
@@ -90,6 +92,7 @@ class Connection:
         self.state = State.HANDSHAKE
         self.close_code: int | None = None
         self.error: BaseException | None = None
+        self.stop_receiving: Callable[[], None] | None = None
         self._send = send
         self._default_reasons = default_reasons or {}
         self._limits = limits
@@ -193,6 +196,8 @@ class Connection:
             self._writer.queue.append((event, None))
         self.state = State.CLOSING
         self.close_code = code
+        if self._writer is not None and self.stop_receiving is not None:
+            self.stop_receiving()
 
     async def close_with(self, event: Event) -> None:
         """Say a close that somebody else has worded, and wait until the server has taken it.
@@ -224,6 +229,7 @@ class Connection:
         if self.close_code is None:
             self.close_code = code
         self._held = None
+        self.stop_receiving = None  # no cycle is left: it belongs to the socket
         if self._writer is not None:
             await self._writer.stop()
 
@@ -266,6 +272,11 @@ class Connection:
         """Everything that waited has gone."""
         self._writer = None
 
+    async def all_written(self) -> None:
+        """Wait until nothing waits to be sent."""
+        while self._writer is not None:
+            await self._writer.ended()
+
     async def write(self, frame: Frame) -> None:
         """One ASGI send; the writer's."""
         await self._send(frame)
@@ -297,6 +308,10 @@ class _Writer:
         """The same for the frame whose sending blocked."""
         self._first = asyncio.get_running_loop().create_future()
         return self._first
+
+    async def ended(self) -> None:
+        """Wait for the task."""
+        await asyncio.wait([self._task])
 
     async def stop(self) -> None:
         """Cancel the task and wait for it."""
@@ -342,7 +357,9 @@ class _Resumed:
     def __await__(self) -> Generator[Any, Any, None]:
         try:
             yield self._blocked_on
-        except BaseException as error:  # noqa: BLE001  # cancellation belongs inside the send
+        except BaseException as error:  # cancellation belongs inside the send
+            if not hasattr(self._steps, 'throw'):  # a future: granian's has nothing to tell it
+                raise
             try:
                 yield self._steps.throw(error)
             except StopIteration:

@@ -205,6 +205,8 @@ class Conversation:
         self._manager.remove_connection(self._connection.id)
         if isinstance(sys.exception(), GeneratorExit):
             return  # a coroutine that is being closed may not await: its event loop is gone
+        if isinstance(sys.exception(), asyncio.CancelledError):  # hypercorn stops
+            self._connection.close(close_codes.SERVICE_RESTART)
         await self._connection.end(close_codes.ABNORMAL)  # keeps the code that is known
         if not self._owes_disconnect:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 import logging
 from typing import Any
@@ -11,7 +12,7 @@ import falcon.asgi
 from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.asgi import ASGIApp, Event, Receive, Scope, Send
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
+from falcon_ws_mw.handshake import SCOPE_KEY, Conversation, ConversationStarts, Handshake
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, WrapperGuard, codec_of
 from falcon_ws_mw.options import CrashPolicy, Limits, Refusals, RestartPolicy, check_choice
@@ -44,6 +45,7 @@ class WebSocketLifespan:
         '_app',
         '_asgi_app',
         '_codec_handlers',
+        '_conversations',
         '_dispatcher',
         '_make_dispatcher',
         '_manager',
@@ -69,6 +71,7 @@ class WebSocketLifespan:
         self._make_dispatcher: Callable[[], WebSocketDispatchMiddleware] | None = None
         self._dispatcher: WebSocketDispatchMiddleware | None = None
         self._codec_handlers: tuple[object, ...] = ()
+        self._conversations: set[asyncio.Task[Any]] = set()
         self._serving = False
         self._warned = False
         for worker in workers:
@@ -198,7 +201,18 @@ class WebSocketLifespan:
         finally:  # an adopted loop may end by an exception that the app lets through
             conversation, handshake.conversation = handshake.conversation, None
             if conversation is not None:
-                await conversation.run()
+                await self._converse(conversation)
+
+    async def _converse(self, conversation: Conversation) -> None:
+        task = asyncio.current_task()
+        if task is None:  # no asyncio: nobody to end it
+            await conversation.run()
+            return
+        self._conversations.add(task)
+        try:
+            await conversation.run()
+        finally:
+            self._conversations.discard(task)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def receive_first_checked() -> Event:
@@ -232,7 +246,20 @@ class WebSocketLifespan:
     async def _stop(self) -> None:
         if self._serving:
             self._serving = False
+            await self._end_conversations()
             await self._manager.workers.stop()
+
+    async def _end_conversations(self) -> None:
+        """See that connections end which the server left open; then their hooks run.
+
+        granian 2.8 tells them at about the same time as `lifespan.shutdown`, and stops the event
+        loop when that is complete.
+        """
+        for wait_seconds in (0.5, 5):
+            if self._conversations:
+                await asyncio.wait(self._conversations, timeout=wait_seconds)
+            for task in self._conversations:
+                task.cancel()
 
     # -- putting it together
 

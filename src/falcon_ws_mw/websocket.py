@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from falcon import OperationNotAllowed, PayloadTypeError, WebSocketDisconnected
 from falcon import WebSocketPayloadType as PayloadType
 import falcon.asgi
 
-from falcon_ws_mw import close_codes
+from falcon_ws_mw import cancellation, close_codes
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import Connection, State
 from falcon_ws_mw.envelope import Codec, Message, Sendable, text_frame
@@ -44,6 +44,7 @@ class WebSocket(falcon.asgi.WebSocket):
         '_connection',
         '_handshake',
         '_reader',
+        '_receiving',
         '_server_receive',
         'handling',
         'manager',
@@ -66,7 +67,9 @@ class WebSocket(falcon.asgi.WebSocket):
         self.subprotocols = tuple(req.scope.get('subprotocols') or ())
         self.handling = False
         self._reader: asyncio.Future[None] | None = None
+        self._receiving: Awaitable[Event] | None = None
         self._connection = connection
+        connection.stop_receiving = self.stop_receiving
         self._handshake: Handshake = handshake
         self._server_receive = handshake.receive
         self._codec = codec
@@ -292,11 +295,27 @@ class WebSocket(falcon.asgi.WebSocket):
         return await self._receive_event()
 
     async def _receive_event(self) -> Event:
-        event = await self._server_receive()
+        receiving = self._receiving = self._server_receive()
+        try:
+            event = await receiving
+        except asyncio.CancelledError:
+            if cancellation.is_for_this_task() or self._connection.state is not State.CLOSING:
+                raise
+            await self._connection.all_written()
+            event = await self._server_receive()  # `stop_receiving`: the end comes next
         if event['type'] == 'websocket.disconnect':
             # The ASGI spec makes 1005 the default. Some servers send an IntEnum.
             await self._connection.end(int(event.get('code') or close_codes.NO_STATUS))
         return event
+
+    def stop_receiving(self) -> None:
+        """Let a close through that the server holds back while a receive is pending.
+
+        granian 2.8: its futures can be cancelled; other servers' coroutines need not be.
+        """
+        cancel = getattr(self._receiving, 'cancel', None)
+        if cancel is not None:
+            cancel()
 
     # -- rooms and identity
 
