@@ -303,6 +303,32 @@ async def test_binary_frames_go_through_a_usable_binary_handler() -> None:
         assert (await ws.receive_json())['payload']['status'] == 400
 
 
+async def test_an_answer_that_its_handler_cannot_write_goes_out_as_text_or_ends_it(
+    logs: Logs,
+) -> None:
+    def fail(media: Any) -> Any:
+        raise RuntimeError('cannot write')
+
+    class Reading(MessagePackHandlerWS):
+        serialize = staticmethod(fail)
+
+    app = install(falcon.asgi.App())
+    app.ws_options.media_handlers[falcon.WebSocketPayloadType.BINARY] = Reading()
+    app.add_route('/ws/{room}/{number:int}', Everything())
+    async with talking(app, '/ws/r/7') as ws:
+        await ws.send_msgpack({'type': 'payload', 'id': 1})
+        answer = await ws.receive_json()
+        assert (answer['id'], answer['payload']['status']) == (1, 500)
+    assert all('RuntimeError' in line for line in logs.take())
+    app.ws_options.media_handlers[falcon.WebSocketPayloadType.TEXT] = JSONHandlerWS(dumps=fail)
+    async with talking(app, '/ws/r/7') as ws:
+        await ws.send_json({'type': 'payload', 'id': 1})
+        with pytest.raises(falcon.WebSocketDisconnected):
+            await ws.receive_json()
+        assert ws.close_code == 1011
+    logs.take()
+
+
 async def test_send_media_as_binary_without_a_handler_says_the_cure() -> None:
     class Sending:
         async def on_ws_send(self, ws: WebSocket) -> str:

@@ -311,12 +311,17 @@ class Conversation:
     async def _say_error(
         self, error: HTTPError, message_id: MessageId | None, *, binary: bool
     ) -> None:
-        message = wrap('error', error_payload(error), message_id)
-        try:
-            await self._say(message, binary=binary)
-        except Exception as failure:  # noqa: BLE001  # an error of the app that cannot be encoded
-            self._log_crash(failure, None)
-            await self._say(wrap('error', error_payload(_Crash()), message_id), binary=binary)
+        # An error of the app, or an answer in binary, may be more than its media handler can write.
+        for answer, as_binary in ((error, binary), (_Crash(), False)):
+            try:
+                message = wrap('error', error_payload(answer), message_id)
+                await self._say(message, binary=as_binary)
+            except Exception as failure:  # noqa: BLE001  # logged
+                self._log_crash(failure, None)
+            else:
+                return
+        self._manager.remove_connection(self._connection.id)
+        self._connection.close(close_codes.INTERNAL_ERROR)
 
     async def _say(self, message: dict[str, Any], *, binary: bool) -> None:
         frame = self._codec.encode_object(message, binary=binary)

@@ -117,23 +117,26 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             await self._leave_decided(handshake, ws)
         if ws.closed:
             return  # another component has refused or closed: an old loop meets it as ever
+        adopted: AdoptedConversation | None = None
         try:
             table = self._table(handshake.app, resource, req.uri_template, frozenset(params))
             settings = self._settings(resource, table)
-            if own is hooks.dispatch:
-                handshake.converse = partial(self._converse, handshake, req, settings)
-                return
-            if own is not None:
-                responder = own if route is None else route.method_map['WEBSOCKET']
+            if own not in {None, hooks.dispatch}:
                 adopted = AdoptedConversation(ws, handshake, req, params, **settings)
-                await _run_adopted(adopted, handshake, responder, req)
-            else:
-                conversation = Conversation(handshake, req, params, **settings)
-                if await conversation.open():
-                    handshake.conversation = conversation
         except ConfigurationError as error:
             self._log_once(error)
             await handshake.refuse(falcon.HTTPInternalServerError())
+            raise ConversationStarts from None
+        if own is hooks.dispatch:
+            handshake.converse = partial(self._converse, handshake, req, settings)
+            return
+        if adopted is not None:
+            responder = own if route is None else route.method_map['WEBSOCKET']
+            await _run_adopted(adopted, handshake, responder, req)
+        else:
+            conversation = Conversation(handshake, req, params, **settings)
+            if await conversation.open():
+                handshake.conversation = conversation
         raise ConversationStarts
 
     def _settings(self, resource: object, table: ResponderTable) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The app of Falcon's WebSocket tutorial, before and after the library."""
