@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from falcon_ws_mw import WebSocket, WebSocketLifespan, adoption, install
+from falcon_ws_mw import WebSocket, WebSocketLifespan, falcon_internals, install, stream
 
 from .conftest import Logs
 from .servers import PATIENCE_SECONDS, serve
@@ -178,7 +178,7 @@ async def test_a_handler_survives_a_loop_that_cancels_its_receive_and_no_message
 async def test_beside_a_loop_that_only_sends_taken_types_are_handled(
     queue: int, ws_implementation: str, logs: Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adoption, 'GRACE_SECONDS', 0)
+    monkeypatch.setattr(stream, 'GRACE_SECONDS', 0)
 
     class Ticker(Echo):
         paused = False
@@ -204,7 +204,7 @@ async def test_beside_a_loop_that_only_sends_taken_types_are_handled(
 async def test_a_loop_that_asks_late_takes_over_what_was_being_read(
     ws_implementation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adoption, 'GRACE_SECONDS', 0)
+    monkeypatch.setattr(stream, 'GRACE_SECONDS', 0)
 
     class Late(Echo):
         async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
@@ -213,7 +213,7 @@ async def test_a_loop_that_asks_late_takes_over_what_was_being_read(
                 await asyncio.sleep(0)
             await ws.send_text('"asking"')
             while True:
-                self.seen.append(await ws.receive_text())
+                self.seen.append(await self.receive(ws))
 
     resource = Late()
     async with serve(adopted(resource), ws_implementation) as served:
@@ -233,7 +233,7 @@ async def test_taken_messages_that_nobody_came_back_for_are_counted_and_said_onc
         async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
             await ws.accept()
             await ws.receive_text()
-            while len(adoption.falcon_internals.unread_events(ws._old)) < 2:  # type: ignore[attr-defined]
+            while len(falcon_internals.unread_events(ws._old)) < 2:  # type: ignore[attr-defined]
                 await asyncio.sleep(0)
 
     resource = Leaving()
@@ -424,3 +424,102 @@ async def test_a_handler_cannot_receive_for_the_loop() -> None:
 
     async with serve(adopted(Greedy())) as served, served.client('/ws') as client:
         assert (await client.ask({'type': 'taken', 'id': 1}))['payload'] == 'raised'
+
+
+async def test_a_loop_whose_own_code_receives_is_never_taken_for_one_that_only_sends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, 'GRACE_SECONDS', 0)
+
+    class Checking(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            for _ in range(100):  # a check that takes its time, and then refuses
+                await asyncio.sleep(0)
+            if self.seen or req.get_header('Authorization') is None:
+                await ws.close(4001)
+                return
+            await ws.receive_text()
+
+    resource = Checking()
+    async with serve(adopted(resource)) as served, served.client('/ws') as client:
+        await client.send({'type': 'taken', 'payload': 1})
+        assert await client.closed() == 4001
+    assert resource.seen == []
+
+
+async def test_a_handler_that_closes_ends_the_loop_as_a_disconnect(
+    ws_implementation: str, logs: Logs
+) -> None:
+    class Closing(Echo):
+        async def on_ws_taken(self, ws: WebSocket, payload: Any) -> Any:
+            await ws.close(4005)
+
+    for queue in (4, 0):
+        resource = Closing()
+        async with serve(adopted(resource, queue), ws_implementation) as served:
+            async with served.client('/ws') as client:
+                await client.send({'type': 'taken'})
+                assert await client.closed() == 4005
+            assert await resource.end() == 4005
+    assert [line for line in logs.take() if 'keeps its on_websocket' not in line] == []
+
+
+async def test_after_a_kick_nothing_reaches_the_loop_or_a_handler(ws_implementation: str) -> None:
+    class Kicked(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            self.seen.append(await ws.receive_text())
+            await ws.manager.close_connection(ws.id, 4006)
+            assert (ws.ready, ws.closed) == (False, True)
+            with pytest.raises(falcon.WebSocketDisconnected):
+                self.seen.append(await ws.receive_text())
+
+    resource = Kicked()
+    async with serve(adopted(resource), ws_implementation) as served:
+        async with served.client('/ws') as client:
+            for message in ('first', 'second', '{"type":"taken"}'):
+                await client.send(message)
+            assert await client.closed() == 4006
+        await resource.end()
+    assert resource.seen == ['first']
+
+
+async def test_text_that_cannot_be_sent_is_the_loops_error_and_not_the_end(
+    ws_implementation: str, logs: Logs
+) -> None:
+    class Surrogate(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            with pytest.raises(UnicodeEncodeError):
+                await ws.send_text('\ud800')
+            await ws.send_text('"fine"')
+            await ws.receive_text()
+
+    async with serve(adopted(Surrogate()), ws_implementation) as served:
+        async with served.client('/ws') as client:
+            assert await client.receive() == 'fine'
+    assert [line for line in logs.take() if 'keeps its on_websocket' not in line] == []
+
+
+async def test_whoever_had_accepted_a_client_that_is_refused_does_not_get_to_the_loop(
+    ws_implementation: str,
+) -> None:
+    class Accepting:
+        async def process_request_ws(self, req: Any, ws: Any) -> None:
+            await ws.accept()
+
+    class Door(Echo):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> bool:
+            return False
+
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            raise AssertionError('it was refused')
+
+    resource = Door()
+    app = install(falcon.asgi.App(middleware=[Accepting()]))
+    app.add_route('/ws', resource)
+    async with serve(app, ws_implementation) as served, served.client('/ws') as client:
+        assert await client.closed() == 3403
+    assert resource.ended.empty()
+    assert app.ws_connection_manager.stats().connections == 0

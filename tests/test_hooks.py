@@ -290,7 +290,7 @@ class HookedClass:
         (HookedMethod(), r'HookedMethod\.on_ws_ping carries'),
         (HookedLifeCycle(), r'HookedLifeCycle\.on_ws_connect carries'),
         (HookedMarked(), r'HookedMarked\.anything carries'),
-        (HookedClass(), 'HTTP responders of HookedClass carry'),
+        (HookedClass(), 'responders of HookedClass carry'),
     ],
 )
 async def test_a_hook_of_falcons_that_would_be_lost_stops_the_start_with_the_cure(
@@ -339,3 +339,182 @@ def test_an_action_has_to_be_a_coroutine_function() -> None:
     for decorator in (falcon_ws_mw.before, falcon_ws_mw.after):
         with pytest.raises(ConfigurationError, match='not a coroutine function'):
             decorator(sync)  # type: ignore[arg-type]
+
+
+# -- what must not be lost by the shape of the classes
+
+
+@falcon_ws_mw.before(authenticate)
+class Authenticated:
+    pass
+
+
+@falcon_ws_mw.before(note)
+class Noted:
+    pass
+
+
+class Mixed(Noted, Authenticated):
+    async def on_ws_who(self, ws: WebSocket) -> str:
+        return str(ws.context.user)
+
+
+async def test_the_hooks_of_all_bases_guard_a_class_that_is_mixed_of_them() -> None:
+    with pytest.raises(falcon.WebSocketDisconnected) as refused:
+        async with talking_to(Mixed()):
+            pass
+    assert refused.value.code == 3401
+    async with talking_to(Mixed(), headers={'Authorization': 'Bearer secret'}) as ws:
+        assert (await ask(ws, {'type': 'who', 'id': 1}))['payload'] == 'ada'
+
+
+@falcon.before(authenticate)
+@falcon_ws_mw.before(note)
+class BothKinds:
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+@falcon.before(authenticate)
+class HookedBase:
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+
+class DispatchingChild(HookedBase):
+    on_websocket = falcon_ws_mw.dispatch
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+@falcon.before(authenticate)
+class HookedLoop:
+    async def on_websocket(self, req: Any, ws: Any) -> None:
+        pass
+
+
+class LoopReplaced(HookedLoop):
+    on_websocket = falcon_ws_mw.dispatch
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+class LoopRemoved(HookedLoop):
+    on_websocket = None  # type: ignore[assignment]
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+@falcon.before(authenticate)
+class OnlySuffixed:
+    async def on_get_item(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+@falcon.before(authenticate)
+class OnlySuffixedLoop:
+    async def on_websocket_item(self, req: Any, ws: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+@falcon.before(authenticate)
+class OtherwiseHooked:
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    @falcon_ws_mw.before(note)
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    'resource',
+    [
+        BothKinds(),
+        OtherwiseHooked(),
+        DispatchingChild(),
+        LoopReplaced(),
+        LoopRemoved(),
+        OnlySuffixed(),
+        OnlySuffixedLoop(),
+    ],
+    ids=lambda resource: type(resource).__name__,
+)
+async def test_a_class_level_hook_that_would_not_guard_the_messages_stops_the_start(
+    resource: object,
+) -> None:
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', resource)
+    with pytest.raises(RuntimeError, match="carry Falcon's hooks"):
+        async with falcon.testing.ASGIConductor(app):
+            pass
+
+
+async def test_on_ws_connect_beside_a_hooked_loop_stops_the_start() -> None:
+    @falcon.before(authenticate)
+    class Early:
+        async def on_websocket(self, req: Any, ws: Any) -> None:
+            pass
+
+        async def on_ws_connect(self, req: Any, ws: WebSocket) -> None:
+            pass
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Early())
+    with pytest.raises(RuntimeError, match=r'on_ws_connect would run before the hook'):
+        async with falcon.testing.ASGIConductor(app):
+            pass
+
+
+@falcon_ws_mw.before(authenticate)
+class OwnConnect(WebSocketResource):
+    async def on_connect(self, req: Any, ws: WebSocket, **params: Any) -> bool:
+        return True
+
+    async def on_ws_who(self, ws: WebSocket) -> str:
+        return str(ws.context.user)
+
+
+class HookedConnect(WebSocketResource):
+    @falcon_ws_mw.before(authenticate)
+    async def on_connect(self, req: Any, ws: WebSocket, **params: Any) -> bool:
+        return True
+
+    async def on_ws_who(self, ws: WebSocket) -> str:
+        return str(ws.context.user)
+
+
+@pytest.mark.parametrize('resource', [OwnConnect, HookedConnect])
+async def test_our_hooks_work_on_the_short_names(resource: type) -> None:
+    with pytest.raises(falcon.WebSocketDisconnected) as refused:
+        async with talking_to(resource):
+            pass
+    assert refused.value.code == 3401
+    async with talking_to(resource, headers={'Authorization': 'Bearer secret'}) as ws:
+        assert (await ask(ws, {'type': 'who', 'id': 1}))['payload'] == 'ada'
+
+
+async def test_an_after_hook_alone_on_a_class_is_no_lost_hook() -> None:
+    @falcon_ws_mw.after(note_after)
+    class Watched:
+        async def on_get(self, req: Any, resp: Any) -> None:
+            pass
+
+        async def on_ws_ping(self, ws: WebSocket) -> str:
+            return 'pong'
+
+    async with talking_to(Watched()) as ws:
+        assert (await ask(ws, {'type': 'ping', 'id': 1}))['payload'] == 'pong'
+    assert SEEN == ['after']

@@ -20,6 +20,7 @@ ABOVE_THE_LINE = (
     'lifespan',
     'middleware',
     'adoption',
+    'stream',
     'conversation',
     'hooks',
     'resource',

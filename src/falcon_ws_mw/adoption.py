@@ -10,26 +10,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+import contextlib
 import logging
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from falcon import OperationNotAllowed, WebSocketDisconnected
 from falcon import WebSocketPayloadType as PayloadType
 import falcon.asgi
 
 from falcon_ws_mw import close_codes, falcon_internals
-from falcon_ws_mw.asgi import Event, Receive
+from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import State
 from falcon_ws_mw.conversation import Conversation
-from falcon_ws_mw.envelope import Incoming
+from falcon_ws_mw.envelope import text_frame
 from falcon_ws_mw.errors import UnhandledMessage
+from falcon_ws_mw.stream import Stream, Taken, asks_by_itself
 from falcon_ws_mw.websocket import WebSocket
 
 logger = logging.getLogger('falcon_ws_mw')
 
-GRACE_SECONDS: Final = 1.0
-"""How long after its accept a loop may take to ask for its first message, before it is taken for
-one that only sends. From then on taken messages are handled beside it."""
+
+CLOSE_TIMEOUT_SECONDS: Final = 10.0
+"""How long a close may take to leave: as long as uvicorn waits for the peer's."""
 
 
 class AdoptedWebSocket(WebSocket):
@@ -53,8 +55,8 @@ class AdoptedWebSocket(WebSocket):
 
     @property
     def ready(self) -> bool:
-        """As Falcon tells it."""
-        return self._old.ready
+        """As Falcon tells it, unless the library has closed."""
+        return self._old.ready and not super().closed
 
     @property
     def closed(self) -> bool:
@@ -117,157 +119,38 @@ class AdoptedWebSocket(WebSocket):
         return await self._old.receive_media()
 
 
-class Taken(NamedTuple):
-    """A message that left the stream."""
-
-    incoming: Incoming
-    binary: bool
-
-
-class Stream:
-    """What the old loop receives: everything but the taken messages.
-
-    A taken message is handled in a task of its own, so that it survives a loop which cancels its
-    receive; the next receive waits for it. Until the loop has asked for the first time, a reader
-    may stand in for it: then a read may be under way that the loop has to take over.
-
-    Args:
-        receive: Where events come from.
-        take: Tells whether an event is a taken message.
-        handle: Handles one.
-    """
-
-    __slots__ = (
-        '_aside',
-        '_asked',
-        '_handle',
-        '_handler',
-        '_read',
-        '_receive',
-        '_take',
-        '_timer',
-        'held',
-    )
-
-    def __init__(
-        self,
-        receive: Receive,
-        take: Callable[[Event], Taken | None],
-        handle: Callable[[Taken], Awaitable[None]],
-    ) -> None:
-        self._receive = receive
-        self._take = take
-        self._handle = handle
-        self._asked = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._aside: asyncio.Task[None] | None = None
-        self._read: asyncio.Future[Event] | None = None
-        self._handler: asyncio.Task[None] | None = None
-        self.held: Event | None = None
-
-    def accepted(self) -> None:
-        """From here on the loop can ask; if it does not, it only sends."""
-        if not self._asked:
-            self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._stand_in)
-
-    async def receive(self) -> Event:
-        """The next event for the old loop."""
-        if self._handler is not None and self._handler is asyncio.current_task():
-            raise OperationNotAllowed(
-                'an on_ws_<type> beside an on_websocket cannot receive: that loop does'
-            )
-        self._asked = True
-        if self._timer is not None:
-            self._timer.cancel()
-        while True:
-            await self._handled()
-            event = await self._next()
-            taken = self._take(event)
-            if taken is None:
-                return event
-            # No await since the event was read: a cancelled loop loses nothing.
-            self._handler = asyncio.create_task(self._run(taken))
-
-    async def end(self, *, cancelled: bool) -> None:
-        """The loop has returned: a handler may finish, nothing more is read."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for reader in (self._aside, self._read):
-            if reader is not None:
-                reader.cancel()
-        if self._handler is not None and cancelled:
-            self._handler.cancel()
-        tasks = [task for task in (self._aside, self._read, self._handler) if task is not None]
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(ended, Exception):
-                logger.error('beside an old on_websocket: %r', ended, exc_info=ended)
-
-    async def _run(self, taken: Taken) -> None:
-        await self._handle(taken)
-
-    async def _handled(self) -> None:
-        """Wait for the handler of the last taken message."""
-        handler = self._handler
-        if handler is not None:
-            await asyncio.wait([handler])
-            if self._handler is handler:  # the stand-in and the loop may both have waited
-                self._handler = None
-            handler.result()
-
-    async def _next(self) -> Event:
-        if self.held is not None:
-            event, self.held = self.held, None
-            return event
-        if self._read is not None:  # the stand-in's: it is taken over, not cancelled
-            await asyncio.wait([self._read])
-            taken_over, self._read = self._read, None
-            return taken_over.result()
-        return await self._receive()
-
-    def _has_asked(self) -> bool:
-        return self._asked
-
-    def _stand_in(self) -> None:
-        if not self._asked:
-            self._aside = asyncio.create_task(self._read_aside())
-
-    async def _read_aside(self) -> None:
-        """Handle taken messages beside a loop that has never asked.
-
-        Up to the first that is the loop's own: what comes after it has to wait for the loop, since
-        it would overtake it.
-        """
-        while not self._has_asked():
-            self._read = read = asyncio.ensure_future(self._receive())
-            await asyncio.wait([read])
-            if self._has_asked():
-                return  # it takes the read over
-            self._read = None
-            event = read.result()
-            taken = self._take(event)
-            if taken is None:
-                self.held = event
-                return
-            self._handler = asyncio.create_task(self._run(taken))
-            await self._handled()
-
-
 class AdoptedConversation(Conversation):
     """A connection whose `on_websocket` goes on beside `on_ws_*` methods.
 
     Args:
         old: Falcon's socket.
+        on_websocket: The loop, as Falcon would call it.
         args: As for `Conversation`.
         kwargs: As for `Conversation`.
     """
 
-    __slots__ = ('_old', '_stream')
+    __slots__ = ('_old', '_on_websocket', '_stream')
 
-    def __init__(self, old: falcon.asgi.WebSocket, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        old: falcon.asgi.WebSocket,
+        on_websocket: Callable[..., Awaitable[None]],
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         self._old = old
+        self._on_websocket = on_websocket
         super().__init__(*args, **kwargs)
         receive = falcon_internals.redirect(old, self._receive, self._send)
-        self._stream = Stream(receive, self._take, self._handle_taken)
+        self._stream = Stream(
+            receive,
+            self._take,
+            self._handle_taken,
+            self._disconnect_event,
+            asks=asks_by_itself(on_websocket),
+        )
+        if self._handshake.decided:  # another component has accepted
+            self._connection.opened()
 
     def _new_websocket(self, *args: Any) -> WebSocket:
         return AdoptedWebSocket(self._old, *args)
@@ -275,16 +158,21 @@ class AdoptedConversation(Conversation):
     async def _accept(self) -> None:
         """Left to the old loop."""
 
-    async def run_loop(
-        self, on_websocket: Callable[..., Awaitable[None]], req: falcon.asgi.Request
-    ) -> None:
-        """Run the old loop as Falcon would; what it raises is Falcon's to handle."""
+    async def run_loop(self) -> None:
+        """Run the old loop as Falcon would; what it raises is Falcon's to handle.
+
+        A client that `on_ws_connect` did not let in does not get to it, whoever had accepted.
+        """
+        if not self._owes_disconnect:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                    await self._connection.all_written()
+            return
         if isinstance(self._ws, AdoptedWebSocket):
             self._ws.connecting = False
-        if self._handshake.decided:  # by another component: the loop finds it accepted
-            self._connection.opened()
+        if self._handshake.decided:
             self._stream.accepted()
-        await on_websocket(req, self._ws, **self._uri_params)
+        await self._on_websocket(self._ws.req, self._ws, **self._uri_params)
         await self._old.close()
 
     async def run(self) -> None:
@@ -313,18 +201,26 @@ class AdoptedConversation(Conversation):
             self._stream.accepted()
         elif event['type'] == 'websocket.close':
             self._manager.remove_connection(connection.id)
-            if connection.state is State.HANDSHAKE:
-                await self._handshake.send(event)
-            else:
+            if self._handshake.decided:
                 await connection.close_with(event)
+            else:
+                await self._handshake.send(event)
         else:
+            if 'text' in event:  # what has no UTF-8 form is the loop's fault, not the connection's
+                text_frame(event['text'])
             try:
                 await connection.send(dict(event))
             except WebSocketDisconnected:
                 if connection.error is None:
                     raise
-                # Falcon reads a close code out of what the server raised.
-                raise connection.error from None
+                # Falcon reads a close code out of what the server raised, and its cause.
+                raise connection.error  # noqa: B904
+
+    def _disconnect_event(self) -> Event | None:
+        """What the loop receives once the library, a handler or itself has closed."""
+        if self._connection.state in {State.HANDSHAKE, State.OPEN}:
+            return None
+        return {'type': 'websocket.disconnect', 'code': self._connection.close_code}
 
     # -- what is taken
 

@@ -168,7 +168,9 @@ class Connection:
             self._start(self._held.popleft())
 
     def opened(self) -> None:
-        """The handshake is accepted: what was held goes out."""
+        """The handshake is accepted: what was held goes out. Nothing that has ended comes back."""
+        if self.state is not State.HANDSHAKE:
+            return
         self.state = State.OPEN
         held, self._held = self._held, None
         for frame in held or ():

@@ -18,6 +18,7 @@ import falcon.asgi
 
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, Handshake
+from falcon_ws_mw.resource import WebSocketResource
 from falcon_ws_mw.responders import AFTER_ATTRIBUTE, BEFORE_ATTRIBUTE
 
 Target = TypeVar('Target', bound=Callable[..., Any])
@@ -25,9 +26,10 @@ Target = TypeVar('Target', bound=Callable[..., Any])
 Action = Callable[..., Awaitable[None]]
 
 _FALCONS = re.compile(
-    rf'on_({"|".join(method.lower() for method in falcon.COMBINED_METHODS)}|request)(_\w+)?'
+    rf'(?!on_connect$)on_({"|".join(falcon.COMBINED_METHODS).lower()}|request)(_\w+)?'
 )
-"""Names of ordinary responders, for which Falcon's own hooks do."""
+"""Names of ordinary responders, for which Falcon's own hooks do. `on_connect` may also be the short
+name of a `WebSocketResource`, so ours have to do for both."""
 
 
 class Hook(NamedTuple):
@@ -115,8 +117,10 @@ def _decorator(
 
     def decorate(target: Target) -> Target:
         if isinstance(target, type):
-            decorated: Any = falcons(hook.action, *hook.args, **hook.kwargs)(target)
-            if not hasattr(target, 'on_websocket'):
+            decorated: Any = target
+            if not issubclass(target, WebSocketResource):  # that one has no HTTP responders
+                decorated = falcons(hook.action, *hook.args, **hook.kwargs)(target)
+            if getattr(target, 'on_websocket', None) is None:
                 _record(target, attribute, hook)
             return decorated  # type: ignore[no-any-return]
         if _FALCONS.fullmatch(target.__name__):
@@ -128,7 +132,7 @@ def _decorator(
 
 
 def _record(cls: type, attribute: str, hook: Hook) -> None:
-    earlier = getattr(cls, attribute, ())
+    earlier = vars(cls).get(attribute, ())
     # The outermost decorator comes last: it is the first to run before, and the last to run after.
     hooks = (hook, *earlier) if attribute == BEFORE_ATTRIBUTE else (*earlier, hook)
     setattr(cls, attribute, hooks)
@@ -138,9 +142,8 @@ def _run_before(
     hook: Hook, function: Callable[..., Awaitable[Any]]
 ) -> Callable[..., Awaitable[Any]]:
     async def hooked(self: object, *positional: Any, **named: Any) -> Any:
-        ws = _websocket_of(positional)
-        params = dict(ws.uri_params)
-        await hook(ws.req, ws, self, params)
+        req, resp, params = _request_of(positional, named)
+        await hook(req, resp, self, params)
         changed = {name: params[name] for name in named if name in params}
         return await function(self, *positional, **{**named, **changed})
 
@@ -152,13 +155,20 @@ def _run_after(
 ) -> Callable[..., Awaitable[Any]]:
     async def hooked(self: object, *positional: Any, **named: Any) -> Any:
         result = await function(self, *positional, **named)
-        ws = _websocket_of(positional)
-        await hook(ws.req, ws, self)
+        req, resp, _ = _request_of(positional, named)
+        await hook(req, resp, self)
         return result
 
     return hooked
 
 
-def _websocket_of(positional: tuple[Any, ...]) -> Any:
-    """The `ws` among what an `on_ws_*` method gets by position."""
-    return next(value for value in positional if isinstance(value, falcon.asgi.WebSocket))
+def _request_of(
+    positional: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """The request, the `ws` and the URI fields that a method of ours was called with."""
+    for value in positional:
+        if isinstance(value, falcon.asgi.WebSocket):
+            ws: Any = value
+            return ws.req, ws, dict(ws.uri_params)
+    req, resp = positional[:2]  # HTTP CONNECT
+    return req, resp, dict(named)

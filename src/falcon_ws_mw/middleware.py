@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 import inspect
 import logging
@@ -117,27 +117,42 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             await self._leave_decided(handshake, ws)
         if ws.closed:
             return  # another component has refused or closed: an old loop meets it as ever
-        adopted: AdoptedConversation | None = None
         try:
             table = self._table(handshake.app, resource, req.uri_template, frozenset(params))
-            settings = self._settings(resource, table)
-            if own not in {None, hooks.dispatch}:
-                adopted = AdoptedConversation(ws, handshake, req, params, **settings)
         except ConfigurationError as error:
-            self._log_once(error)
-            await handshake.refuse(falcon.HTTPInternalServerError())
+            await self._refuse(handshake, error)
             raise ConversationStarts from None
+        settings = self._settings(resource, table)
         if own is hooks.dispatch:
             handshake.converse = partial(self._converse, handshake, req, settings)
             return
-        if adopted is not None:
+        if own is not None:
             responder = own if route is None else route.method_map['WEBSOCKET']
-            await _run_adopted(adopted, handshake, responder, req)
+            await self._adopt(ws, responder, handshake, req, params, settings)
         else:
             conversation = Conversation(handshake, req, params, **settings)
             if await conversation.open():
                 handshake.conversation = conversation
         raise ConversationStarts
+
+    async def _adopt(
+        self,
+        ws: falcon.asgi.WebSocket,
+        on_websocket: Callable[..., Any],
+        handshake: Handshake,
+        req: falcon.asgi.Request,
+        params: dict[str, Any],
+        settings: dict[str, Any],
+    ) -> None:
+        """Run an old loop inside Falcon, which handles what it raises."""
+        try:
+            adopted = AdoptedConversation(ws, on_websocket, handshake, req, params, **settings)
+        except ConfigurationError as error:
+            await self._refuse(handshake, error)
+            return
+        if await adopted.open():
+            handshake.conversation = adopted  # cleans up when Falcon has done with it
+            await adopted.run_loop()
 
     def _settings(self, resource: object, table: ResponderTable) -> dict[str, Any]:
         return {
@@ -255,11 +270,12 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             raise table
         return table
 
-    def _log_once(self, error: ConfigurationError) -> None:
-        """Say what a start-up would have said, had it seen the route."""
+    async def _refuse(self, handshake: Handshake, error: ConfigurationError) -> None:
+        """Refuse, and say once what a start-up would have said, had it seen the route."""
         if error not in self._logged:
             self._logged.append(error)
             logger.error('the handshake is refused: %s', error)
+        await handshake.refuse(falcon.HTTPInternalServerError())
 
     def _build(
         self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
@@ -277,6 +293,12 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             short_names=issubclass(cls, WebSocketResource),
         )
         adopted = _own_on_websocket(resource) not in {None, hooks.dispatch}
+        if adopted and table.connect and falcon_internals.hook_layers(resource.on_websocket):  # type: ignore[attr-defined]
+            raise ConfigurationError(
+                f'{table.connect.name} would run before the hook that guards on_websocket: do its '
+                'work at the start of on_websocket, or end the loop by '
+                '`on_websocket = falcon_ws_mw.dispatch`, where the hook comes first'
+            )
         if adopted and table.unhandled is not None:
             raise ConfigurationError(
                 f'{table.unhandled.name} would never be called: what no on_ws_<type> takes goes to '
@@ -311,18 +333,6 @@ def _own_on_websocket(resource: object) -> Any:
         return None
     function = inspect.unwrap(getattr(own, '__func__', own))
     return hooks.dispatch if function is hooks.dispatch else own
-
-
-async def _run_adopted(
-    conversation: AdoptedConversation,
-    handshake: Handshake,
-    on_websocket: Callable[..., Awaitable[None]],
-    req: falcon.asgi.Request,
-) -> None:
-    """Run an old loop inside Falcon, which handles what it raises."""
-    if await conversation.open():
-        handshake.conversation = conversation  # cleans up when Falcon has done with it
-        await conversation.run_loop(on_websocket, req)
 
 
 def _maker(resource: object) -> Callable[[WebSocket], object]:

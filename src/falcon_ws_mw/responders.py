@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 import inspect
+import re
 from typing import Any, Final, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
@@ -37,9 +38,10 @@ SHORT_NAMES: Final = {
 }
 """The same on a `WebSocketResource`, which is no Falcon resource: no HTTP CONNECT is mapped."""
 
-_HTTP_RESPONDERS: Final = tuple(
-    f'on_{method.lower()}' for method in falcon.COMBINED_METHODS if method != 'WEBSOCKET'
+_ORDINARY: Final = re.compile(
+    rf'(?!on_websocket$)(?!on_ws_)on_({"|".join(falcon.COMBINED_METHODS).lower()})(_\w+)?'
 )
+"""Names of the responders that Falcon's hooks know, but for `on_websocket` itself."""
 
 _SHORT_LIFE_CYCLE: Final = frozenset({*SHORT_NAMES.values(), 'on_message'})
 
@@ -185,8 +187,8 @@ def build_table(
         disconnect=life_cycle['on_ws_disconnect'],
         unhandled=life_cycle['on_ws_unhandled'],
         any_message=any_message and reader.read('on_message', any_message, ('ws', 'message')),
-        before=inspect.getattr_static(cls, BEFORE_ATTRIBUTE, ()),
-        after=inspect.getattr_static(cls, AFTER_ATTRIBUTE, ()),
+        before=_recorded(cls, BEFORE_ATTRIBUTE),
+        after=_recorded(cls, AFTER_ATTRIBUTE),
         limits=own_limits.over(limits),
         crash_policy=settings.get('ws_crash_policy'),
     )
@@ -278,8 +280,9 @@ def _check_hooks(cls: type) -> None:
     """Refuse Falcon's own hooks where they would be lost.
 
     Around an `on_ws_*` method they get arguments that are not theirs. Around a class they wrap what
-    Falcon knows as responders: where all of those carry a hook and there is no `on_websocket` among
-    them, it was meant for the messages too.
+    Falcon knows as responders: what is around all of those was meant for the messages too, and has
+    to be around `dispatch`, or be one of ours. A hook of ours on each message does not do for it:
+    it may check something else.
     """
     cure = 'use falcon_ws_mw.before and after, or say `on_websocket = falcon_ws_mw.dispatch`'
     short_life_cycle = [(name, _defined(cls, name), ()) for name in _SHORT_LIFE_CYCLE]
@@ -289,14 +292,36 @@ def _check_hooks(cls: type) -> None:
                 f"{place(function, cls)}: {cls.__qualname__}.{name} carries one of Falcon's hooks, "
                 f'which do not know its arguments: {cure}'
             )
-    if hasattr(cls, 'on_websocket') or inspect.getattr_static(cls, BEFORE_ATTRIBUTE, ()):
-        return
-    responders = [getattr(cls, name) for name in _HTTP_RESPONDERS if hasattr(cls, name)]
-    if responders and all(map(falcon_internals.hook_layers, responders)):
+    own = getattr(cls, 'on_websocket', None)
+    if own is not None and inspect.unwrap(own).__name__ != 'dispatch':
+        return  # an old loop is guarded as it was, and its messages with it
+    recorded = len(_recorded(cls, BEFORE_ATTRIBUTE)) + len(_recorded(cls, AFTER_ATTRIBUTE))
+    guards = falcon_internals.hook_layers(own) + recorded
+    if _layers_elsewhere(cls) > guards:
         raise ConfigurationError(
-            f"{place(cls)}: the HTTP responders of {cls.__qualname__} carry Falcon's hooks, and "
+            f"{place(cls)}: the other responders of {cls.__qualname__} carry Falcon's hooks, and "
             f'its on_ws_* methods do not, so nothing guards its messages: {cure}'
         )
+
+
+def _layers_elsewhere(cls: type) -> int:
+    """How many of Falcon's hooks are around everything else that the class answers with.
+
+    A hook on the class is around all of it; a hook on one responder is that one's business.
+    """
+    responders = [
+        falcon_internals.hook_layers(getattr(cls, name))
+        for name in dir(cls)
+        if _ORDINARY.fullmatch(name) and callable(getattr(cls, name))
+    ]
+    loops = [falcon_internals.hook_layers(vars(base).get('on_websocket')) for base in cls.__mro__]
+    return max(min(responders, default=0), *loops)
+
+
+def _recorded(cls: type, attribute: str) -> tuple[Hook, ...]:
+    """Our own hooks on a class and on the classes it is made of, in the order in which they run."""
+    bases = cls.__mro__ if attribute == BEFORE_ATTRIBUTE else reversed(cls.__mro__)
+    return tuple(hook for base in bases for hook in vars(base).get(attribute, ()))
 
 
 # -- settings

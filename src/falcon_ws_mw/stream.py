@@ -1,0 +1,185 @@
+"""What an old `on_websocket` loop receives: everything but the taken messages, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+import inspect
+import logging
+from typing import Final, NamedTuple
+
+from falcon import OperationNotAllowed
+
+from falcon_ws_mw.asgi import Event, Receive
+from falcon_ws_mw.envelope import Incoming
+
+logger = logging.getLogger('falcon_ws_mw')
+
+GRACE_SECONDS: Final = 1.0
+"""How long after its accept a loop may take to ask for its first message, before it is taken for
+one that only sends. From then on taken messages are handled beside it. A loop whose own code calls
+`receive_…` is not taken for one, however long it checks who is there."""
+
+
+_RECEIVES: Final = frozenset({'receive_text', 'receive_data', 'receive_media'})
+
+
+class Taken(NamedTuple):
+    """A message that left the stream."""
+
+    incoming: Incoming
+    binary: bool
+
+
+class Stream:
+    """What the old loop receives: everything but the taken messages.
+
+    A taken message is handled in a task of its own, so that it survives a loop which cancels its
+    receive; the next receive waits for it. Until the loop has asked for the first time, a reader
+    may stand in for it: then a read may be under way that the loop has to take over.
+
+    Args:
+        receive: Where events come from.
+        take: Tells whether an event is a taken message.
+        handle: Handles one.
+        ended: What to say instead of reading, once the connection has been closed.
+        asks: Whether the loop is known to receive, and so needs nobody to stand in for it.
+    """
+
+    __slots__ = (
+        '_aside',
+        '_asked',
+        '_asks',
+        '_ended',
+        '_handle',
+        '_handler',
+        '_read',
+        '_receive',
+        '_take',
+        '_timer',
+        'held',
+    )
+
+    def __init__(
+        self,
+        receive: Receive,
+        take: Callable[[Event], Taken | None],
+        handle: Callable[[Taken], Awaitable[None]],
+        ended: Callable[[], Event | None],
+        *,
+        asks: bool,
+    ) -> None:
+        self._ended = ended
+        self._receive = receive
+        self._take = take
+        self._handle = handle
+        self._asks = asks
+        self._asked = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._aside: asyncio.Task[None] | None = None
+        self._read: asyncio.Future[Event] | None = None
+        self._handler: asyncio.Task[None] | None = None
+        self.held: Event | None = None
+
+    def accepted(self) -> None:
+        """From here on the loop can ask; if it does not, it only sends."""
+        if not (self._asked or self._asks):
+            self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._stand_in)
+
+    async def receive(self) -> Event:
+        """The next event for the old loop."""
+        if self._handler is not None and self._handler is asyncio.current_task():
+            raise OperationNotAllowed(
+                'an on_ws_<type> beside an on_websocket cannot receive: that loop does'
+            )
+        self._asked = True
+        if self._timer is not None:
+            self._timer.cancel()
+        while True:
+            await self._handled()
+            event = self._ended() or await self._next()
+            event = self._ended() or event
+            taken = self._take(event)
+            if taken is None:
+                return event
+            # No await since the event was read: a cancelled loop loses nothing.
+            self._handler = asyncio.create_task(self._run(taken))
+
+    async def end(self, *, cancelled: bool) -> None:
+        """The loop has returned: a handler may finish, nothing more is read."""
+        if self._read is not None and self._read.done() and not self._read.cancelled():
+            self.held = self.held or self._read.result()
+        if self._timer is not None:
+            self._timer.cancel()
+        for reader in (self._aside, self._read):
+            if reader is not None:
+                reader.cancel()
+        if self._handler is not None and cancelled:
+            self._handler.cancel()
+        tasks = [task for task in (self._aside, self._read, self._handler) if task is not None]
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                logger.error('beside an old on_websocket: %r', ended, exc_info=ended)
+
+    async def _run(self, taken: Taken) -> None:
+        await self._handle(taken)
+
+    async def _handled(self) -> None:
+        """Wait for the handler of the last taken message."""
+        handler = self._handler
+        if handler is not None:
+            await asyncio.wait([handler])
+            if self._handler is handler:  # the stand-in and the loop may both have waited
+                self._handler = None
+            handler.result()
+
+    async def _next(self) -> Event:
+        if self.held is not None:
+            event, self.held = self.held, None
+            return event
+        if self._read is not None:  # the stand-in's: it is taken over, not cancelled
+            await asyncio.wait([self._read])
+            taken_over, self._read = self._read, None
+            return taken_over.result()
+        return await self._receive()
+
+    def _has_asked(self) -> bool:
+        return self._asked
+
+    def _stand_in(self) -> None:
+        if not self._asked:
+            self._aside = asyncio.create_task(self._read_aside())
+
+    async def _read_aside(self) -> None:
+        """Handle taken messages beside a loop that has never asked.
+
+        Up to the first that is the loop's own: what comes after it has to wait for the loop, since
+        it would overtake it.
+        """
+        while not self._has_asked():
+            self._read = read = asyncio.ensure_future(self._receive())
+            await asyncio.wait([read])
+            if self._has_asked():
+                return  # it takes the read over
+            self._read = None
+            event = read.result()
+            taken = self._take(event)
+            if taken is None:
+                self.held = event
+                return
+            self._handler = asyncio.create_task(self._run(taken))
+            await self._handled()
+
+
+def asks_by_itself(on_websocket: Callable[..., object]) -> bool:
+    """Whether a loop can be seen to receive by itself, not through something that it calls."""
+    function = inspect.unwrap(getattr(on_websocket, '__func__', on_websocket))
+    codes = [getattr(function, '__code__', None)]
+    while codes:
+        code = codes.pop()
+        if code is None:
+            continue
+        if _RECEIVES.intersection(code.co_names):
+            return True
+        codes += [const for const in code.co_consts if inspect.iscode(const)]
+    return False
