@@ -420,6 +420,8 @@ async def test_a_handler_cannot_receive_for_the_loop() -> None:
         async def on_ws_taken(self, ws: WebSocket, payload: Any) -> Any:
             with pytest.raises(falcon.OperationNotAllowed, match='cannot receive'):
                 await ws.receive_text()
+            with pytest.raises(falcon.OperationNotAllowed, match='cannot receive'):
+                await asyncio.create_task(ws.receive_text())
             return 'raised'
 
     async with serve(adopted(Greedy())) as served, served.client('/ws') as client:

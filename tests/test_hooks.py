@@ -518,3 +518,34 @@ async def test_an_after_hook_alone_on_a_class_is_no_lost_hook() -> None:
     async with talking_to(Watched()) as ws:
         assert (await ask(ws, {'type': 'ping', 'id': 1}))['payload'] == 'pong'
     assert SEEN == ['after']
+
+
+def test_a_hook_of_ours_on_a_sync_method_is_refused_at_once() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r'test_hooks\.py:\d+: .*is not a coroutine'
+    ):
+
+        @falcon_ws_mw.before(note)
+        def on_ws_x(self: object, ws: WebSocket) -> None:
+            pass
+
+
+async def test_a_hook_that_accepts_before_dispatch_is_said_and_closed(
+    ws_implementation: str, logs: Logs
+) -> None:
+    async def accept(req: Any, resp: Any, resource: Any, params: Any) -> None:
+        await resp.accept()
+
+    @falcon.before(accept)
+    class Accepted:
+        on_websocket = falcon_ws_mw.dispatch
+
+        async def on_ws_ping(self, ws: WebSocket) -> None:
+            pass
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Accepted())
+    async with serve(app, ws_implementation) as served, served.client('/ws') as client:
+        assert await client.closed() == 1011
+    [line] = logs.take()
+    assert 'another component accepted the handshake' in line

@@ -346,7 +346,7 @@ async def test_inside_on_ws_disconnect_nothing_is_delivered_to_the_connection(lo
 
 
 async def test_after_1000_connections_in_all_endings_nothing_remains(
-    monkeypatch: pytest.MonkeyPatch,
+    ws_implementation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No room, user, task or reference is left, however they ended."""
     # pytest keeps log records, their tracebacks keep the frames of the crashes.
@@ -369,7 +369,7 @@ async def test_after_1000_connections_in_all_endings_nothing_remains(
             async with served.client('/refused/false') as client:
                 await client.receive()
 
-    async with serve(app) as served:
+    async with serve(app, ws_implementation) as served:
         tasks_before = len(asyncio.all_tasks())
         for start in range(0, 1000, 50):
             await asyncio.gather(*(one(served, start + n) for n in range(50)))

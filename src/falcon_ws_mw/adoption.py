@@ -225,7 +225,7 @@ class AdoptedConversation(Conversation):
     # -- what is taken
 
     def _take(self, event: Event) -> Taken | None:
-        if event['type'] != 'websocket.receive':
+        if event['type'] != 'websocket.receive' or not self._table.messages:
             return None
         text = event.get('text')
         try:

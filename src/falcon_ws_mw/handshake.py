@@ -104,7 +104,9 @@ class Handshake:
         self.refused = False
         self.req: falcon.asgi.Request | None = None
         self.dispatcher: object = None
-        self.converse: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+        self.converse: Callable[[falcon.asgi.WebSocket, dict[str, Any]], Awaitable[None]] | None = (
+            None
+        )
         self.over = False
         self.conversation: Conversation | None = None
         self._refusals = refusals

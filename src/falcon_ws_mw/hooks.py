@@ -20,6 +20,7 @@ from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, Handshake
 from falcon_ws_mw.resource import WebSocketResource
 from falcon_ws_mw.responders import AFTER_ATTRIBUTE, BEFORE_ATTRIBUTE
+from falcon_ws_mw.signatures import place
 
 Target = TypeVar('Target', bound=Callable[..., Any])
 
@@ -86,7 +87,7 @@ def after(action: Action, *args: Any, **kwargs: Any) -> Callable[[Target], Targe
 async def dispatch(
     self: object,
     req: falcon.asgi.Request,
-    ws: falcon.asgi.WebSocket,  # noqa: ARG001  # the conversation has a `ws` of its own
+    ws: falcon.asgi.WebSocket,
     **params: Any,
 ) -> None:
     """The dispatched conversation as an ordinary responder.
@@ -97,13 +98,11 @@ async def dispatch(
     handshake: Handshake | None = req.scope.get(SCOPE_KEY)
     if handshake is None or handshake.converse is None:
         raise ConfigurationError(
-            f'{type(self).__qualname__}.on_websocket is falcon_ws_mw.dispatch, but nothing '
-            'prepared the conversation: serve what install(app) returns'
+            f'nothing prepared the conversation that {type(self).__qualname__} should dispatch: '
+            'say `on_websocket = falcon_ws_mw.dispatch` in the class, do not call it, and serve '
+            'what install(app) returns'
         )
-    try:
-        await handshake.converse(params)
-    finally:
-        handshake.over = True
+    await handshake.converse(ws, params)
 
 
 def _decorator(
@@ -126,6 +125,11 @@ def _decorator(
         if _FALCONS.fullmatch(target.__name__):
             responder: Any = falcons(hook.action, *hook.args, **hook.kwargs)(target)
             return responder  # type: ignore[no-any-return]
+        if not inspect.iscoroutinefunction(target):
+            raise ConfigurationError(
+                f'{place(target)}: {target.__qualname__} is not a coroutine function: write '
+                f'`async def {target.__name__}`'
+            )
         return wraps(target)(run(hook, target))  # type: ignore[return-value]
 
     return decorate

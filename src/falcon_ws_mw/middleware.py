@@ -168,12 +168,18 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         handshake: Handshake,
         req: falcon.asgi.Request,
         settings: dict[str, Any],
+        ws: falcon.asgi.WebSocket,
         params: dict[str, Any],
     ) -> None:
         """Hold a conversation from inside a responder: `falcon_ws_mw.dispatch`."""
+        if handshake.decided:  # by a hook around it
+            await self._leave_decided(handshake, ws)
         conversation = Conversation(handshake, req, params, **settings)
-        if not handshake.decided and await conversation.open():
-            await conversation.run()
+        try:
+            if await conversation.open():
+                await conversation.run()
+        finally:
+            handshake.over = True
 
     async def _leave_decided(self, handshake: Handshake, ws: falcon.asgi.WebSocket) -> None:
         """Another component has accepted or refused: there is no handshake left to hold.

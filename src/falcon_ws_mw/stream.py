@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 import inspect
 import logging
 from typing import Final, NamedTuple
@@ -22,6 +23,10 @@ one that only sends. From then on taken messages are handled beside it. A loop w
 
 
 _RECEIVES: Final = frozenset({'receive_text', 'receive_data', 'receive_media'})
+
+
+_handled_by: ContextVar[object] = ContextVar('falcon_ws_mw_handled_by', default=None)
+"""The stream whose taken message is being handled: from there nothing can be received."""
 
 
 class Taken(NamedTuple):
@@ -88,7 +93,7 @@ class Stream:
 
     async def receive(self) -> Event:
         """The next event for the old loop."""
-        if self._handler is not None and self._handler is asyncio.current_task():
+        if _handled_by.get() is self:
             raise OperationNotAllowed(
                 'an on_ws_<type> beside an on_websocket cannot receive: that loop does'
             )
@@ -122,6 +127,7 @@ class Stream:
                 logger.error('beside an old on_websocket: %r', ended, exc_info=ended)
 
     async def _run(self, taken: Taken) -> None:
+        _handled_by.set(self)  # in this task's own context, and those of tasks that it starts
         await self._handle(taken)
 
     async def _handled(self) -> None:
