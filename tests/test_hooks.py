@@ -521,9 +521,7 @@ async def test_an_after_hook_alone_on_a_class_is_no_lost_hook() -> None:
 
 
 def test_a_hook_of_ours_on_a_sync_method_is_refused_at_once() -> None:
-    with pytest.raises(
-        ConfigurationError, match=r'test_hooks\.py:\d+: .*is not a coroutine'
-    ):
+    with pytest.raises(ConfigurationError, match=r'test_hooks\.py:\d+: .*is not a coroutine'):
 
         @falcon_ws_mw.before(note)
         def on_ws_x(self: object, ws: WebSocket) -> None:
