@@ -18,7 +18,7 @@ from falcon import OperationNotAllowed, WebSocketDisconnected
 from falcon import WebSocketPayloadType as PayloadType
 import falcon.asgi
 
-from falcon_ws_mw import close_codes, falcon_internals
+from falcon_ws_mw import cancellation, close_codes, falcon_internals
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import State
 from falcon_ws_mw.conversation import Conversation
@@ -177,8 +177,7 @@ class AdoptedConversation(Conversation):
 
     async def run(self) -> None:
         """Clean up, once Falcon has done with the connection."""
-        task = asyncio.current_task()
-        await self._stream.end(cancelled=task is not None and task.cancelling() > 0)
+        await self._stream.end(cancelled=cancellation.is_for_this_task())
         self._count_forgotten()
         code = falcon_internals.close_code_of(self._old)
         await self._connection.end(close_codes.ABNORMAL if code is None else code)
@@ -217,10 +216,14 @@ class AdoptedConversation(Conversation):
                 raise connection.error  # noqa: B904
 
     def _disconnect_event(self) -> Event | None:
-        """What the loop receives once the library, a handler or itself has closed."""
-        if self._connection.state in {State.HANDSHAKE, State.OPEN}:
+        """What the loop receives once the library, a handler or itself has closed.
+
+        Where a send has failed, the server knows better how the connection ended.
+        """
+        code = self._connection.close_code
+        if code is None or self._connection.state in {State.HANDSHAKE, State.OPEN}:
             return None
-        return {'type': 'websocket.disconnect', 'code': self._connection.close_code}
+        return {'type': 'websocket.disconnect', 'code': code}
 
     # -- what is taken
 
