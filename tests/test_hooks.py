@@ -344,6 +344,20 @@ def test_an_action_has_to_be_a_coroutine_function() -> None:
 # -- what must not be lost by the shape of the classes
 
 
+async def refusal(resource: object) -> int:
+    """The close code with which a handshake without credentials is refused."""
+    app = install(falcon.asgi.App())
+    if isinstance(resource, type):
+        app.add_websocket_route('/ws', resource)
+    else:
+        app.add_route('/ws', resource)
+    async with falcon.testing.ASGIConductor(app) as conductor:
+        with pytest.raises(falcon.WebSocketDisconnected) as refused:
+            async with conductor.simulate_ws('/ws'):
+                pass
+    return refused.value.code
+
+
 @falcon_ws_mw.before(authenticate)
 class Authenticated:
     pass
@@ -360,10 +374,7 @@ class Mixed(Noted, Authenticated):
 
 
 async def test_the_hooks_of_all_bases_guard_a_class_that_is_mixed_of_them() -> None:
-    with pytest.raises(falcon.WebSocketDisconnected) as refused:
-        async with talking_to(Mixed()):
-            pass
-    assert refused.value.code == 3401
+    assert await refusal(Mixed()) == 3401
     async with talking_to(Mixed(), headers={'Authorization': 'Bearer secret'}) as ws:
         assert (await ask(ws, {'type': 'who', 'id': 1}))['payload'] == 'ada'
 
@@ -439,10 +450,35 @@ class OtherwiseHooked:
         pass
 
 
+class MixedWithAnother(Noted, HookedBase):
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+@falcon_ws_mw.after(note_after)
+class Recording:
+    pass
+
+
+class MixedWithAnAfter(Recording, HookedBase):
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+class OtherDispatch(HookedBase):
+    on_websocket = falcon.after(note_after)(falcon_ws_mw.dispatch)
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
 @pytest.mark.parametrize(
     'resource',
     [
         BothKinds(),
+        MixedWithAnother(),
+        MixedWithAnAfter(),
+        OtherDispatch(),
         OtherwiseHooked(),
         DispatchingChild(),
         LoopReplaced(),
@@ -498,10 +534,7 @@ class HookedConnect(WebSocketResource):
 
 @pytest.mark.parametrize('resource', [OwnConnect, HookedConnect])
 async def test_our_hooks_work_on_the_short_names(resource: type) -> None:
-    with pytest.raises(falcon.WebSocketDisconnected) as refused:
-        async with talking_to(resource):
-            pass
-    assert refused.value.code == 3401
+    assert await refusal(resource) == 3401
     async with talking_to(resource, headers={'Authorization': 'Bearer secret'}) as ws:
         assert (await ask(ws, {'type': 'who', 'id': 1}))['payload'] == 'ada'
 
@@ -547,3 +580,18 @@ async def test_a_hook_that_accepts_before_dispatch_is_said_and_closed(
         assert await client.closed() == 1011
     [line] = logs.take()
     assert 'another component accepted the handshake' in line
+
+
+async def test_an_on_websocket_on_an_instance_stops_the_start() -> None:
+    class Instance(HookedLoop):
+        def __init__(self) -> None:
+            self.on_websocket = None  # type: ignore[assignment]
+
+        async def on_ws_ping(self, ws: WebSocket) -> None:
+            pass
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Instance())
+    with pytest.raises(RuntimeError, match='sets on_websocket on its instances'):
+        async with falcon.testing.ASGIConductor(app):
+            pass

@@ -163,7 +163,7 @@ class AdoptedConversation(Conversation):
 
         A client that `on_ws_connect` did not let in does not get to it, whoever had accepted.
         """
-        if not self._owes_disconnect:
+        if not self._owes_disconnect or self._disconnect_event() is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                     await self._connection.all_written()

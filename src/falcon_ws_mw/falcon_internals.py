@@ -182,17 +182,25 @@ def unread_events(ws: falcon.asgi.WebSocket) -> list[Any]:
     return list(getattr(getattr(ws, '_buffered_receiver', None), '_messages', ()))
 
 
-def hook_layers(function: object) -> int:
-    """How many of Falcon's own hooks (`falcon.before`, `falcon.after`) are around a function.
+def falcon_hooks(function: object) -> list[tuple[str, object]]:
+    """Falcon's own hooks (`falcon.before`, `falcon.after`) around a function, outermost first.
 
-    Fall-back: 0.
+    Each is told by the name of Falcon's wrapper, which says before or after, and its action.
+
+    Fall-back: none are seen; where only the action is hidden, it is `None`.
     """
-    layers = 0
+    found: list[tuple[str, object]] = []
     while function is not None:
         if getattr(function, '__globals__', {}).get('__name__') == 'falcon.hooks':
-            layers += 1
+            code = getattr(function, '__code__', None)
+            names = getattr(code, 'co_freevars', ())
+            cells = dict(zip(names, getattr(function, '__closure__', None) or (), strict=False))
+            action = cells.get('async_action', cells.get('sync_action'))
+            found.append(
+                (getattr(code, 'co_name', ''), None if action is None else action.cell_contents)
+            )
         function = getattr(function, '__wrapped__', None)
-    return layers
+    return found
 
 
 def is_default_text_handler(handler: object) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 import inspect
 import re
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import falcon
 import falcon.asgi
@@ -19,7 +19,7 @@ import falcon.asgi
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, Handshake
 from falcon_ws_mw.resource import WebSocketResource
-from falcon_ws_mw.responders import AFTER_ATTRIBUTE, BEFORE_ATTRIBUTE
+from falcon_ws_mw.responders import AFTER_ATTRIBUTE, BEFORE_ATTRIBUTE, Hook, mark_dispatch
 from falcon_ws_mw.signatures import place
 
 Target = TypeVar('Target', bound=Callable[..., Any])
@@ -31,18 +31,6 @@ _FALCONS = re.compile(
 )
 """Names of ordinary responders, for which Falcon's own hooks do. `on_connect` may also be the short
 name of a `WebSocketResource`, so ours have to do for both."""
-
-
-class Hook(NamedTuple):
-    """An action and its further arguments."""
-
-    action: Action
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    async def __call__(self, *positional: Any) -> None:
-        """Run it."""
-        await self.action(*positional, *self.args, **self.kwargs)
 
 
 def before(action: Action, *args: Any, **kwargs: Any) -> Callable[[Target], Target]:
@@ -84,6 +72,7 @@ def after(action: Action, *args: Any, **kwargs: Any) -> Callable[[Target], Targe
     return _decorator(Hook(action, args, kwargs), falcon.after, AFTER_ATTRIBUTE, _run_after)
 
 
+@mark_dispatch
 async def dispatch(
     self: object,
     req: falcon.asgi.Request,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
 from falcon_ws_mw.options import DEFAULT_LIMITS, CrashPolicy, Limits, check_choice
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
-from falcon_ws_mw.responders import ResponderTable, build_table, has_responders
+from falcon_ws_mw.responders import ResponderTable, build_table, has_responders, is_dispatch
 
 if TYPE_CHECKING:
     from falcon_ws_mw.falcon_internals import App, Route
@@ -287,6 +286,11 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
     ) -> ResponderTable:
         cls = _class_of(resource)
+        if 'on_websocket' in getattr(resource, '__dict__', ()):
+            raise ConfigurationError(
+                f'{cls.__qualname__} sets on_websocket on its instances, where no hook on the '
+                'class reaches it: define it in the class'
+            )
         if uri_template is not None:
             fields = falcon_internals.template_fields(uri_template)
         routes = falcon_internals.all_routes(app) or ()
@@ -299,7 +303,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             short_names=issubclass(cls, WebSocketResource),
         )
         adopted = _own_on_websocket(resource) not in {None, hooks.dispatch}
-        if adopted and table.connect and falcon_internals.hook_layers(resource.on_websocket):  # type: ignore[attr-defined]
+        if adopted and table.connect and falcon_internals.falcon_hooks(resource.on_websocket):  # type: ignore[attr-defined]
             raise ConfigurationError(
                 f'{table.connect.name} would run before the hook that guards on_websocket: do its '
                 'work at the start of on_websocket, or end the loop by '
@@ -337,8 +341,7 @@ def _own_on_websocket(resource: object) -> Any:
     own = getattr(resource, 'on_websocket', None)
     if not callable(own):
         return None
-    function = inspect.unwrap(getattr(own, '__func__', own))
-    return hooks.dispatch if function is hooks.dispatch else own
+    return hooks.dispatch if is_dispatch(own) else own
 
 
 def _maker(resource: object) -> Callable[[WebSocket], object]:

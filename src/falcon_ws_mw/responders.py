@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 import inspect
 import re
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, NamedTuple, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 import falcon
@@ -49,6 +49,7 @@ BEFORE_ATTRIBUTE: Final = '_falcon_ws_before'
 AFTER_ATTRIBUTE: Final = '_falcon_ws_after'
 _TYPES_ATTRIBUTE: Final = '_falcon_ws_types'
 _DEFAULT_ATTRIBUTE: Final = '_falcon_ws_default'
+_DISPATCH_ATTRIBUTE: Final = '_falcon_ws_dispatch'
 
 Function = TypeVar('Function', bound=Callable[..., Any])
 
@@ -79,6 +80,20 @@ def handles_message(*types: str) -> Callable[[Function], Function]:
         return function
 
     return mark
+
+
+def mark_dispatch(function: Function) -> Function:
+    """Mark the responder that stands for a dispatched conversation."""
+    setattr(function, _DISPATCH_ATTRIBUTE, True)
+    return function
+
+
+def is_dispatch(on_websocket: object) -> bool:
+    """Whether an `on_websocket` is that responder, whatever hooks are around it."""
+    function = getattr(on_websocket, '__func__', on_websocket)
+    while hasattr(function, '__wrapped__'):
+        function = function.__wrapped__
+    return bool(_mark(function, _DISPATCH_ATTRIBUTE, False))
 
 
 def _is_type_name(name: object) -> bool:
@@ -123,7 +138,17 @@ class ResponderTable:
     crash_policy: CrashPolicy | None
 
 
-Hook = Callable[..., Awaitable[None]]
+class Hook(NamedTuple):
+    """An action of one of our own hooks, and its further arguments."""
+
+    action: Callable[..., Awaitable[None]]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def __call__(self, *positional: Any) -> Awaitable[None]:
+        """Run it."""
+        return self.action(*positional, *self.args, **self.kwargs)
+
 
 _known: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
@@ -287,35 +312,42 @@ def _check_hooks(cls: type) -> None:
     cure = 'use falcon_ws_mw.before and after, or say `on_websocket = falcon_ws_mw.dispatch`'
     short_life_cycle = [(name, _defined(cls, name), ()) for name in _SHORT_LIFE_CYCLE]
     for name, function, _ in (*_candidates(cls), *short_life_cycle):
-        if falcon_internals.hook_layers(function):
+        if falcon_internals.falcon_hooks(function):
             raise ConfigurationError(
                 f"{place(function, cls)}: {cls.__qualname__}.{name} carries one of Falcon's hooks, "
                 f'which do not know its arguments: {cure}'
             )
     own = getattr(cls, 'on_websocket', None)
-    if own is not None and inspect.unwrap(own).__name__ != 'dispatch':
+    if own is not None and not is_dispatch(own):
         return  # an old loop is guarded as it was, and its messages with it
-    recorded = len(_recorded(cls, BEFORE_ATTRIBUTE)) + len(_recorded(cls, AFTER_ATTRIBUTE))
-    guards = falcon_internals.hook_layers(own) + recorded
-    if _layers_elsewhere(cls) > guards:
+    guards = falcon_internals.falcon_hooks(own)
+    guards += [('do_before', hook.action) for hook in _recorded(cls, BEFORE_ATTRIBUTE)]
+    guards += [('do_after', hook.action) for hook in _recorded(cls, AFTER_ATTRIBUTE)]
+    if any(hook not in guards for hook in _hooks_elsewhere(cls)):
         raise ConfigurationError(
             f"{place(cls)}: the other responders of {cls.__qualname__} carry Falcon's hooks, and "
             f'its on_ws_* methods do not, so nothing guards its messages: {cure}'
         )
 
 
-def _layers_elsewhere(cls: type) -> int:
-    """How many of Falcon's hooks are around everything else that the class answers with.
+def _hooks_elsewhere(cls: type) -> list[tuple[str, object]]:
+    """Which of Falcon's hooks are around everything else that the class answers with.
 
-    A hook on the class is around all of it; a hook on one responder is that one's business.
+    A hook on the class is around all of it; a hook on one responder is that one's business. A loop
+    that was replaced or removed counts with whatever was around it.
     """
     responders = [
-        falcon_internals.hook_layers(getattr(cls, name))
+        falcon_internals.falcon_hooks(getattr(cls, name))
         for name in dir(cls)
         if _ORDINARY.fullmatch(name) and callable(getattr(cls, name))
     ]
-    loops = [falcon_internals.hook_layers(vars(base).get('on_websocket')) for base in cls.__mro__]
-    return max(min(responders, default=0), *loops)
+    common = [
+        hook
+        for hook in (responders[0] if responders else [])
+        if all(hook in others for others in responders)
+    ]
+    loops = [vars(base).get('on_websocket') for base in cls.__mro__]
+    return common + [hook for loop in loops for hook in falcon_internals.falcon_hooks(loop)]
 
 
 def _recorded(cls: type, attribute: str) -> tuple[Hook, ...]:

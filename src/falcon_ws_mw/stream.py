@@ -162,7 +162,7 @@ class Stream:
         Up to the first that is the loop's own: what comes after it has to wait for the loop, since
         it would overtake it.
         """
-        while not self._has_asked():
+        while not (self._has_asked() or self._ended()):
             self._read = read = asyncio.ensure_future(self._receive())
             await asyncio.wait([read])
             if self._has_asked():
