@@ -525,3 +525,51 @@ async def test_whoever_had_accepted_a_client_that_is_refused_does_not_get_to_the
         assert await client.closed() == 3403
     assert resource.ended.empty()
     assert app.ws_connection_manager.stats().connections == 0
+
+
+@pytest.mark.parametrize('how', ['close', 'kick'])
+async def test_what_was_closed_in_on_ws_connect_does_not_get_to_the_loop(
+    how: str, ws_implementation: str
+) -> None:
+    class Accepting:
+        async def process_request_ws(self, req: Any, ws: Any) -> None:
+            await ws.accept()
+
+    class Door(Echo):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            if how == 'close':
+                await ws.close(4004)
+            else:
+                await ws.manager.close_connection(ws.id, 4004)
+
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            raise AssertionError('it was closed')
+
+    app = install(falcon.asgi.App(middleware=[Accepting()]))
+    app.add_route('/ws', Door())
+    async with serve(app, ws_implementation) as served, served.client('/ws') as client:
+        assert await client.closed() == 4004
+
+
+@pytest.mark.parametrize('queue', [4, 0])
+async def test_a_handler_beside_a_loop_that_only_sends_may_close(
+    queue: int, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, 'GRACE_SECONDS', 0)
+
+    class Ticker(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            while True:
+                await ws.send_text('"tick"')
+                await asyncio.sleep(0.01)
+
+        async def on_ws_taken(self, ws: WebSocket, payload: Any) -> Any:
+            await ws.close(4005)
+
+    resource = Ticker()
+    async with serve(adopted(resource, queue)) as served, served.client('/ws') as client:
+        await client.send({'type': 'taken'})
+        assert await client.closed() == 4005
+        assert await resource.end() == 4005
+    assert [line for line in logs.take() if 'keeps its on_websocket' not in line] == []
