@@ -595,3 +595,22 @@ async def test_an_on_websocket_on_an_instance_stops_the_start() -> None:
     with pytest.raises(RuntimeError, match='sets on_websocket on its instances'):
         async with falcon.testing.ASGIConductor(app):
             pass
+
+
+async def test_an_on_websocket_that_answers_anything_does_not_hold_up_the_start() -> None:
+    class Anything:
+        def __getattr__(self, name: str) -> Any:
+            return self
+
+        async def __call__(self, req: Any, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.receive_text()
+
+    class Proxied:
+        on_websocket = Anything()
+
+        async def on_ws_ping(self, ws: WebSocket) -> str:
+            return 'pong'
+
+    async with talking_to(Proxied()) as ws:
+        assert (await ask(ws, {'type': 'ping', 'id': 1}))['payload'] == 'pong'

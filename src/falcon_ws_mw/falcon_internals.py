@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+import inspect
 import json
 import re
 from typing import Any, NamedTuple, TypeAlias
@@ -190,7 +191,7 @@ def falcon_hooks(function: object) -> list[tuple[str, object]]:
     Fall-back: none are seen; where only the action is hidden, it is `None`.
     """
     found: list[tuple[str, object]] = []
-    while function is not None:
+    while inspect.isroutine(function):  # nothing else is asked: it may answer anything
         if getattr(function, '__globals__', {}).get('__name__') == 'falcon.hooks':
             code = getattr(function, '__code__', None)
             names = getattr(code, 'co_freevars', ())

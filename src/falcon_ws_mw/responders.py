@@ -91,7 +91,7 @@ def mark_dispatch(function: Function) -> Function:
 def is_dispatch(on_websocket: object) -> bool:
     """Whether an `on_websocket` is that responder, whatever hooks are around it."""
     function = getattr(on_websocket, '__func__', on_websocket)
-    while hasattr(function, '__wrapped__'):
+    while inspect.isroutine(function) and hasattr(function, '__wrapped__'):
         function = function.__wrapped__
     return bool(_mark(function, _DISPATCH_ATTRIBUTE, False))
 

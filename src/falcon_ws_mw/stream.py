@@ -179,7 +179,10 @@ class Stream:
 
 def asks_by_itself(on_websocket: Callable[..., object]) -> bool:
     """Whether a loop can be seen to receive by itself, not through something that it calls."""
-    function = inspect.unwrap(getattr(on_websocket, '__func__', on_websocket))
+    called: object = on_websocket
+    if not inspect.isroutine(on_websocket):
+        called = getattr(type(on_websocket), '__call__', None)  # noqa: B004  # its code is wanted
+    function = inspect.unwrap(called) if inspect.isroutine(called) else None
     codes = [getattr(function, '__code__', None)]
     while codes:
         code = codes.pop()
