@@ -4,8 +4,9 @@
 
 Two uvicorn processes serve the same Falcon app with the same old echo loop, one with the library
 installed and one without. The same client talks to both in turns. The figure is the ratio of the
-CPU time that the operating system charged to each server for its messages, the median over the
-rounds; so a noisy machine disturbs both alike.
+CPU time that the operating system charged to each server for its messages, so a noisy machine
+disturbs both alike. Two processes of the same program differ by more than what is looked for here
+(addresses, hash seeds), so each round starts both anew, and the median over the rounds counts.
 """
 
 from __future__ import annotations
@@ -115,28 +116,33 @@ async def measure(pid: int, port: int, connections: int, messages: int) -> float
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--rounds', type=int, default=25)
     parser.add_argument('--connections', type=int, default=50)
     parser.add_argument('--messages', type=int, default=400)
     options = parser.parse_args()
-    ratios: list[float] = []
     costs: dict[str, list[float]] = {'without': [], 'with_library': []}
-    with ExitStack() as stack:
-        servers = {name: stack.enter_context(serving(name)) for name in costs}
-        for _ in range(options.rounds + 1):
-            for name, (pid, port) in servers.items():
-                cost = measure(pid, port, options.connections, options.messages)
-                costs[name].append(asyncio.run(cost))
-            ratios.append(costs['with_library'][-1] / costs['without'][-1])
-    ratio = statistics.median(ratios[1:])  # the first round warms up
-    spread = statistics.quantiles(ratios[1:], n=4)
+    for number in range(options.rounds):
+        names = list(costs) if number % 2 else list(reversed(costs))
+        with ExitStack() as stack:
+            servers = {name: stack.enter_context(serving(name)) for name in names}
+            samples: dict[str, list[float]] = {name: [] for name in names}
+            for repetition in range(4):  # the first warms up
+                for name in names if repetition % 2 else reversed(names):
+                    cost = measure(*servers[name], options.connections, options.messages)
+                    samples[name].append(asyncio.run(cost))
+            for name in names:
+                costs[name].append(statistics.median(samples[name][1:]))
+    pairs = zip(costs['with_library'], costs['without'], strict=True)
+    ratios = [ours / plain for ours, plain in pairs]
+    ratio = statistics.median(ratios)
+    spread = statistics.quantiles(ratios, n=4)
     print(
         f'{platform.python_implementation()} {platform.python_version()}, '
         f'Falcon {falcon.__version__}, uvicorn {uvicorn.__version__} (websockets-sansio), '
         f'{os.cpu_count()} cores'
     )
     for name, values in costs.items():
-        print(f'{name:>13}: {statistics.median(values[1:]):.2f} µs of server CPU a message')
+        print(f'{name:>13}: {statistics.median(values):.2f} µs of server CPU a message')
     print(
         f'        ratio: {ratio:.4f} (quartiles {spread[0]:.4f} to {spread[2]:.4f}); '
         f'target: at most {TARGET}'

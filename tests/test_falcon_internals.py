@@ -15,6 +15,7 @@ from falcon.routing import CompiledRouter
 import falcon.testing
 import pytest
 
+import falcon_ws_mw
 from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.falcon_internals import App, Route
 
@@ -494,3 +495,64 @@ def test_a_handler_that_cannot_be_looked_into_is_the_apps_own(name: str) -> None
     delattr(handler, name)
 
     assert not falcon_internals.is_default_text_handler(handler)
+
+
+# -- sending past our function
+
+
+class Slots:
+    """The slot of Falcon's socket that a server's send is in."""
+
+    def __init__(self, send: object) -> None:
+        self._asgi_send = send
+
+
+async def ours(event: Any) -> None: ...
+
+
+async def servers(event: Any) -> None: ...
+
+
+async def another(event: Any) -> None: ...
+
+
+def test_a_socket_that_sends_through_ours_can_send_directly() -> None:
+    socket = Slots(ours)
+    falcon_internals.send_directly(cast('Any', socket), ours, servers)
+    assert socket._asgi_send is servers
+
+
+def test_a_socket_that_sends_through_somebody_elses_function_is_left_alone() -> None:
+    socket = Slots(another)
+    falcon_internals.send_directly(cast('Any', socket), ours, servers)
+    assert socket._asgi_send is another
+
+
+def test_a_socket_that_hides_its_slot_is_left_alone() -> None:
+    socket = Changed()
+    falcon_internals.send_directly(cast('Any', socket), ours, servers)
+    assert vars(socket) == {}
+
+
+async def test_a_route_that_is_not_ours_sends_by_the_servers_own_function() -> None:
+    seen: list[object] = []
+
+    class Old:
+        async def on_websocket(self, req: Request, ws: falcon.asgi.WebSocket) -> None:
+            await ws.accept()
+            seen.append(ws._asgi_send)
+            await ws.close()
+
+    async def receive() -> dict[str, Any]:
+        return {'type': 'websocket.connect'}
+
+    sent: list[Any] = []
+
+    async def send(event: Any) -> None:
+        sent.append(event['type'])
+
+    app = falcon_ws_mw.install(app_with(('/old', Old())))
+    scope = falcon.testing.create_scope_ws(path='/old')
+    await app(scope, receive, send)
+    assert seen == [send]
+    assert sent == ['websocket.accept', 'websocket.close']

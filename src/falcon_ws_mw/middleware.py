@@ -106,10 +106,14 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             ConversationStarts: On every route that is ours, whatever became of the handshake.
         """
         handshake: Handshake = req.scope[SCOPE_KEY]
-        if handshake.dispatcher is not self or not self._may_be_ours(resource):
+        if handshake.dispatcher is not self:
             return
-        route = falcon_internals.find_route(handshake.app, req.path, req)
-        if route is not None and route.suffixed:
+        route = None
+        if self._may_be_ours(resource):
+            route = falcon_internals.find_route(handshake.app, req.path, req)
+        if not self._may_be_ours(resource) or (route is not None and route.suffixed):
+            # Its refusals are Falcon's own, so nothing that it sends is our business.
+            falcon_internals.send_directly(ws, handshake.send, handshake.server_send)
             return
         own = _own_on_websocket(resource)
         if handshake.decided and own in {None, hooks.dispatch}:
