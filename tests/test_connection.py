@@ -12,10 +12,11 @@ from falcon import WebSocketDisconnected
 import pytest
 
 from falcon_ws_mw.asgi import Event
-from falcon_ws_mw.connection import Connection, State
+from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.envelope import Frame, text_frame
-from falcon_ws_mw.errors import OutboxFull
+from falcon_ws_mw.errors import MessageTooBig, OutboxFull
 from falcon_ws_mw.options import Limits
+from falcon_ws_mw.sides import State
 
 from .servers import PATIENCE_SECONDS
 
@@ -306,7 +307,6 @@ def frames_of(*sizes: int) -> list[Frame]:
         (Limits(max_outbox_bytes=10), frames_of(4, 6), text_frame('x')),
         (Limits(max_outbox_bytes=10), frames_of(4), text_frame('x' * 7)),
         (Limits(max_outbox_bytes=10), frames_of(4), text_frame('é' * 4)),
-        (Limits(max_outbox_bytes=10), [], {'type': 'websocket.send', 'bytes': bytes(11)}),
     ],
 )
 class TestAFullOutbox:
@@ -351,14 +351,16 @@ def test_an_outbox_without_limits_is_never_full() -> None:
     assert all(connection.post(text_frame('x' * 1_000_000)) for _ in range(3))
 
 
-async def test_the_outbox_is_no_bound_once_the_connection_is_open() -> None:
-    server = Server(is_open=False)
-    connection = opened(server, limits=Limits(max_outbox_messages=1))
+@pytest.mark.parametrize('state', [State.HANDSHAKE, State.OPEN])
+async def test_a_message_longer_than_the_outbox_is_refused_to_its_sender(state: State) -> None:
+    connection = Connection('c1', Server().send, limits=Limits(max_outbox_bytes=10))
+    if state is State.OPEN:
+        connection.opened()
 
-    assert all(connection.post(frame) for frame in (A, B, C))
+    with pytest.raises(MessageTooBig) as caught:
+        await connection.send({'type': 'websocket.send', 'bytes': bytes(11)})
 
-    server.gate.set()
-    await server.next_taken(3)
+    assert (caught.value.size, caught.value.max_bytes) == (11, 10)
 
 
 # -- close

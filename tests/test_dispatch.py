@@ -200,7 +200,7 @@ async def test_nobody_else_can_receive_while_the_library_reads() -> None:
         await ask(client, {'type': 'ping', 'id': 1})
         ws = await resource.ws
         assert ws.ready
-        with pytest.raises(falcon.OperationNotAllowed, match='between two messages by the library'):
+        with pytest.raises(falcon.OperationNotAllowed, match='between two messages the library'):
             await ws.receive_text()
 
 

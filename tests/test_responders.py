@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.options import Limits
+from falcon_ws_mw.options import Limits, RouteSettings
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
 from falcon_ws_mw.responders import (
     ResponderTable,
@@ -337,18 +337,20 @@ class Configured:
 
 
 def test_a_resources_limits_replace_those_of_the_app_that_they_name() -> None:
-    table = build_table(Configured, limits=Limits(max_outbox_messages=7, max_outbox_bytes=9))
+    app = RouteSettings(limits=Limits(max_outbox_messages=7, max_outbox_bytes=9))
+    table = build_table(Configured, settings=app)
 
-    assert table.limits == Limits(max_outbox_messages=3, max_outbox_bytes=9)
+    assert table.settings.limits == Limits(max_outbox_messages=3, max_outbox_bytes=9)
 
 
 def test_a_resource_without_limits_has_the_apps() -> None:
-    assert build_table(Chat, limits=Limits(max_outbox_bytes=9)).limits == Limits(max_outbox_bytes=9)
+    app = RouteSettings(limits=Limits(max_outbox_bytes=9))
+    assert build_table(Chat, settings=app).settings == app
 
 
-@pytest.mark.parametrize(('cls', 'policy'), [(Configured, 'close'), (Chat, None)])
-def test_a_resource_may_have_a_crash_policy(cls: type, policy: str | None) -> None:
-    assert build_table(cls).crash_policy == policy
+@pytest.mark.parametrize(('cls', 'policy'), [(Configured, 'close'), (Chat, 'answer')])
+def test_a_resource_may_have_a_crash_policy(cls: type, policy: str) -> None:
+    assert build_table(cls).settings.crash_policy == policy
 
 
 # -- WebSocketResource

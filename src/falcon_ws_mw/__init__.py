@@ -8,6 +8,7 @@ from falcon_ws_mw.errors import (
     FalconWebSocketError,
     InvalidCloseCode,
     InvalidName,
+    InvalidTopic,
     MalformedMessage,
     OutboxFull,
     UnhandledMessage,
@@ -21,6 +22,7 @@ from falcon_ws_mw.options import Limits
 from falcon_ws_mw.reports import DeliveryReport, ManagerStats, WorkerStats
 from falcon_ws_mw.resource import WebSocketResource
 from falcon_ws_mw.responders import handles_message
+from falcon_ws_mw.topics import topic_matches
 from falcon_ws_mw.websocket import WebSocket
 
 __version__ = '0.1.0'
@@ -34,6 +36,7 @@ __all__ = [
     'FalconWebSocketError',
     'InvalidCloseCode',
     'InvalidName',
+    'InvalidTopic',
     'Limits',
     'MalformedMessage',
     'ManagerStats',
@@ -53,4 +56,5 @@ __all__ = [
     'dispatch',
     'handles_message',
     'install',
+    'topic_matches',
 ]

@@ -20,10 +20,10 @@ import falcon.asgi
 
 from falcon_ws_mw import cancellation, close_codes, falcon_internals
 from falcon_ws_mw.asgi import Event
-from falcon_ws_mw.connection import State
 from falcon_ws_mw.conversation import Conversation
 from falcon_ws_mw.envelope import text_frame
 from falcon_ws_mw.errors import UnhandledMessage
+from falcon_ws_mw.sides import State
 from falcon_ws_mw.stream import Stream, Taken, asks_by_itself
 from falcon_ws_mw.websocket import WebSocket
 

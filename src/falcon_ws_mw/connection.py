@@ -1,7 +1,7 @@
 """One live socket: what is said leaves in order, and there is one way to close it.
 
 At most one ASGI `send` is in flight. A send is started without a task, since most end at once;
-only one that blocks is handed to a writer task, behind which later messages wait in order. So an
+only one that blocks is given to a writer, behind which later messages wait in the outbox. So an
 idle connection has neither task nor queue, and nobody but the connection's own handler ever
 waits for it.
 """
@@ -9,32 +9,24 @@ waits for it.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Generator
-from enum import Enum, auto
+from collections.abc import Awaitable
 import logging
-from typing import Any
+from typing import Final
 
 from falcon import WebSocketDisconnected
 
 from falcon_ws_mw import close_codes
 from falcon_ws_mw.asgi import Event, Send
 from falcon_ws_mw.envelope import Frame, frame_bytes
-from falcon_ws_mw.errors import OutboxFull
-from falcon_ws_mw.options import DEFAULT_LIMITS, Limits
+from falcon_ws_mw.errors import MessageTooBig, OutboxFull
+from falcon_ws_mw.options import DEFAULT_LIMITS, Limits, SlowConsumer
+from falcon_ws_mw.outbox import Key, Offered, Outbox
+from falcon_ws_mw.sides import Keeper, Reader, State
+from falcon_ws_mw.writer import Steps, Writer
 
 logger = logging.getLogger('falcon_ws_mw')
 
-
-class State(Enum):
-    """How far a connection has come. It only ever moves forward."""
-
-    HANDSHAKE = auto()
-    """Not accepted: what is said is held back."""
-    OPEN = auto()
-    CLOSING = auto()
-    """We said close, or a send failed: nothing more goes out; the end is still to be read."""
-    CLOSED = auto()
+_NOBODY: Final = Keeper()
 
 
 class Connection:
@@ -46,30 +38,45 @@ class Connection:
         websocket: The object that handlers know it by.
         resource: The resource that handles its messages.
         default_reasons: Close code to reason, for a close without one.
-        limits: What may be held before the accept.
+        limits: What may wait for the peer, and how long.
+        slow_consumer: What a message from others does for which there is no room.
+        keeper: Who looks after it (default: nobody).
 
     Attributes:
+        keeper: Who looks after it.
         user_id: The user it belongs to.
         rooms: The rooms it is in. Kept as they were when it ended.
+        topic_filters: The topic filters it has subscribed to, likewise.
         state: How far it has come.
+        direct: The ASGI `send` while it may be called at once: open, and nothing in flight.
+        in_hand: The ASGI event whose handler is running, if one is.
+        hung_up: Whether we ended it: what the peer still says is not listened to.
         close_code: How it ended, once it has.
         error: What the server raised when it took no frame, if it did.
-        stop_receiving: Called when a close has to wait, to end a receive that holds it up.
+        reader: The receiving side, if it is ours.
     """
 
     __slots__ = (
+        '_cancelled',
+        '_closing_since',
         '_default_reasons',
-        '_held',
-        '_limits',
+        '_outbox',
         '_send',
+        '_slow_consumer',
         '_writer',
         'close_code',
+        'direct',
         'error',
+        'hung_up',
         'id',
+        'in_hand',
+        'keeper',
+        'limits',
+        'reader',
         'resource',
         'rooms',
         'state',
-        'stop_receiving',
+        'topic_filters',
         'user_id',
         'websocket',
     )
@@ -83,75 +90,145 @@ class Connection:
         resource: object = None,
         default_reasons: dict[int, str] | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        slow_consumer: SlowConsumer = 'close',
+        keeper: Keeper | None = None,
     ) -> None:
         self.id = connection_id
         self.websocket = websocket
         self.resource = resource
         self.user_id: str | None = None
         self.rooms: set[str] = set()
+        self.topic_filters: frozenset[str] = frozenset()
         self.state = State.HANDSHAKE
+        self.direct: Send | None = None
+        self.in_hand: Event | None = None
+        self.hung_up = False
         self.close_code: int | None = None
         self.error: BaseException | None = None
-        self.stop_receiving: Callable[[], None] | None = None
+        self.limits = limits
+        self.keeper = _NOBODY if keeper is None else keeper
+        self.reader: Reader | None = None
         self._send = send
         self._default_reasons = default_reasons or {}
-        self._limits = limits
-        self._held: deque[Frame] | None = None
-        self._writer: _Writer | None = None
+        self._slow_consumer: SlowConsumer = slow_consumer
+        self._outbox: Outbox | None = None
+        self._writer: Writer | None = None
+        self._cancelled: Writer | None = None
+        self._closing_since: float | None = None
 
     # -- saying something
 
-    def post(self, frame: Frame) -> bool:
-        """Send without waiting.
+    def post(
+        self,
+        frame: Frame,
+        size: int | None = None,
+        *,
+        slow_consumer: SlowConsumer | None = None,
+        key: Key | None = None,
+    ) -> bool:
+        """Send what others say, without waiting.
+
+        Args:
+            frame: The ASGI event.
+            size: Its bytes of payload, where they are known.
+            slow_consumer: What it does when there is no room (default: what the connection says).
+            key: Replaces the message that waits under the same key.
 
         Returns:
             Whether the frame went to the server or waits its turn; `False` if it never will.
         """
-        if self.state is State.OPEN:
-            if self._writer is None:
-                return self._start(frame)
-            self._writer.queue.append((frame, None))
-            return True
+        if self.direct is not None:
+            return self._start(frame)
+        if self.state is not State.OPEN and self.state is not State.HANDSHAKE:
+            return False
+        outbox = self._line()
+        size = frame_bytes(frame) if size is None else size
+        offered = outbox.offer(frame, size, slow_consumer or self._slow_consumer, key)
+        counters = self.keeper.counters
+        counters.dropped += outbox.take_dropped() - (offered is Offered.DROPPED)
+        if offered is Offered.REPLACES:
+            counters.coalesced += 1
+        elif offered is Offered.OVERFLOWS and self.state is State.OPEN:
+            self._overflow(outbox)
+        return offered is Offered.WAITS or offered is Offered.REPLACES
+
+    def say(self, frame: Frame) -> Awaitable[None] | None:
+        """Send what its own handler says.
+
+        Returns:
+            `None` if the server has taken the frame or it is held for the accept; else what has
+            to be awaited until it has. Cancelling that wait may leave the frame in line, but
+            never half sent.
+
+        Raises:
+            MessageTooBig: If the frame is longer than the outbox.
+            OutboxFull: If it is not accepted and no more can be held.
+        """
+        max_bytes = self.limits.max_outbox_bytes
+        if max_bytes is not None and (size := frame_bytes(frame)) > max_bytes:
+            raise MessageTooBig(size, max_bytes)
+        if self.direct is not None:
+            taken = self._begin(frame)
+            if taken is None and self.state is State.OPEN:
+                return None
+            return self._wait(frame, taken)
         if self.state is State.HANDSHAKE:
-            try:
-                self._hold(frame)
-            except OutboxFull:
-                return False
-            return True
-        return False
+            self._hold(frame)
+            return None
+        return self._wait(frame)
 
     async def send(self, frame: Frame) -> None:
-        """Send, and wait until the server has taken the frame.
-
-        Before the accept the frame is held and nothing is waited for. Cancelling the wait does
-        not take the frame back.
+        """Send what its own handler says, and wait until the server has taken it.
 
         Raises:
             WebSocketDisconnected: If the connection has ended.
+            MessageTooBig: If the frame is longer than the outbox.
             OutboxFull: If it is not accepted and no more can be held.
         """
-        if self.state is State.HANDSHAKE:
-            self._hold(frame)
-            return
-        if self.state is State.OPEN:
-            taken = self._writer.append(frame) if self._writer else self._start_to_wait(frame)
-            if taken is not None:
-                await taken
+        waiting = self.say(frame)
+        if waiting is not None:
+            await waiting
+
+    def _line(self) -> Outbox:
+        if self._outbox is None:
+            self._outbox = Outbox(self.limits)
+        return self._outbox
+
+    def _hold(self, frame: Frame) -> None:
+        outbox = self._line()
+        if not outbox.has_room(frame_bytes(frame)):
+            raise OutboxFull(self.limits.max_outbox_messages, self.limits.max_outbox_bytes)
+        outbox.append(frame)
+
+    async def _wait(self, frame: Frame, taken: asyncio.Future[None] | None = None) -> None:
+        """Wait in line, or for the frame that was begun and blocked.
+
+        Args:
+            frame: The frame.
+            taken: Done when the server has taken it, if it was begun.
+        """
+        if taken is None:
+            size = frame_bytes(frame)
+            while self._writer is not None and not self._writer.outbox.has_room(size):
+                await self._writer.room()
+            if self.direct is not None:
+                taken = self._begin(frame)
+            elif self._writer is not None and self.state is State.OPEN:
+                taken = self._writer.in_line(frame)
+        if taken is not None:
+            await taken
         if self.state is not State.OPEN:
             code = close_codes.ABNORMAL if self.close_code is None else self.close_code
             raise WebSocketDisconnected(code)
 
-    def _hold(self, frame: Frame) -> None:
-        if self._held is None:
-            self._held = deque()
-        max_messages = self._limits.max_outbox_messages
-        max_bytes = self._limits.max_outbox_bytes
-        if (max_messages is not None and len(self._held) >= max_messages) or (
-            max_bytes is not None
-            and sum(map(frame_bytes, self._held)) + frame_bytes(frame) > max_bytes
-        ):
-            raise OutboxFull(max_messages, max_bytes)
-        self._held.append(frame)
+    def _overflow(self, outbox: Outbox) -> None:
+        """The peer reads too slowly: what others said is given up, so that the close can leave."""
+        logger.warning('connection %s reads too slowly: it is closed (1013)', self.id)
+        outbox.drop_droppable()
+        self.keeper.counters.slow_consumers += 1
+        self.keeper.counters.dropped += outbox.take_dropped()
+        self.keeper.lost(self)
+        self.close(close_codes.TRY_AGAIN_LATER)
 
     # -- its life
 
@@ -164,17 +241,17 @@ class Connection:
         await self._send(event)
         if self.state is State.HANDSHAKE:
             self.opened()
-        elif self._held:  # somebody closed it while the server was accepting
-            self._start(self._held.popleft())
+        elif self._outbox:  # somebody closed it while the server was accepting
+            self._start(self._outbox.pop().frame)
 
     def opened(self) -> None:
         """The handshake is accepted: what was held goes out. Nothing that has ended comes back."""
         if self.state is not State.HANDSHAKE:
             return
         self.state = State.OPEN
-        held, self._held = self._held, None
-        for frame in held or ():
-            self.post(frame)
+        self.direct = self._send
+        while self._outbox and self.direct is not None:
+            self._start(self._outbox.pop().frame)
 
     def close(self, code: int, reason: str = '') -> None:
         """Say close, behind everything that waits, without waiting for it.
@@ -191,15 +268,14 @@ class Connection:
         reason = reason or self._default_reasons.get(code, '')
         event = {'type': 'websocket.close', 'code': code, 'reason': close_codes.fit_reason(reason)}
         if self.state is State.HANDSHAKE:
-            self._held = deque([event])
+            outbox = self._line()
+            outbox.clear()
+            outbox.append(event)
         elif self._writer is None:
             self._start(event)
         else:
-            self._writer.queue.append((event, None))
-        self.state = State.CLOSING
-        self.close_code = code
-        if self._writer is not None and self.stop_receiving is not None:
-            self.stop_receiving()
+            self._writer.outbox.append(event)
+        self._hang_up(code)
 
     async def close_with(self, event: Event) -> None:
         """Say a close that somebody else has worded, and wait until the server has taken it.
@@ -213,13 +289,39 @@ class Connection:
         if self.state is not State.OPEN:
             return
         frame = dict(event)
-        taken = self._writer.append(frame) if self._writer else self._start_to_wait(frame)
-        self.state = State.CLOSING
-        self.close_code = event.get('code', close_codes.NORMAL)
+        taken = self._writer.in_line(frame) if self._writer else self._begin(frame)
+        self._hang_up(event.get('code', close_codes.NORMAL))
         if taken is not None:
             await taken
         if self.error is not None:
             raise self.error
+
+    def _hang_up(self, code: int) -> None:
+        self.state = State.CLOSING
+        self.direct = None
+        self.hung_up = True
+        self.close_code = code
+        if self._writer is not None:
+            self._closing_since = asyncio.get_running_loop().time()
+        if self.reader is not None:
+            self.reader.hung_up(waits=self._writer is not None)
+
+    def left(self, code: int) -> None:
+        """The peer has left: nothing is delivered any more.
+
+        Args:
+            code: How it ended, unless we closed it with a code of ours before.
+        """
+        self.state = State.CLOSED
+        self.direct = None
+        if self.close_code is None:
+            self.close_code = code
+        if self._writer is not None:
+            self._cancelled = self._writer
+            self._writer.cancel()
+        elif self._outbox is not None:
+            self._outbox.clear()
+            self.keeper.counters.dropped += self._outbox.take_dropped()
 
     async def end(self, code: int) -> None:
         """The socket is gone: what waits is dropped, the writer is stopped and awaited.
@@ -227,36 +329,67 @@ class Connection:
         Args:
             code: How it ended, unless we closed it with a code of ours before.
         """
-        self.state = State.CLOSED
-        if self.close_code is None:
-            self.close_code = code
-        self._held = None
-        self.stop_receiving = None  # no cycle is left: it belongs to the socket
-        if self._writer is not None:
-            await self._writer.stop()
+        self.left(code)
+        self.reader = None  # no cycle is left
+        if self._cancelled is not None:
+            await self._cancelled.stop()
 
-    # -- the writer
+    # -- eviction
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the server has not taken what it was given, for as long as it may.
+
+        Args:
+            now: The event loop's time.
+        """
+        timeout = self.limits.send_timeout_seconds
+        if self._writer is None or timeout is None:
+            return False
+        since = self._writer.since if self._closing_since is None else self._closing_since
+        return now - since >= timeout
+
+    def evict(self) -> None:
+        """Give the peer up: nothing waits for it any more, and nobody for a close.
+
+        A peer that does not read cannot be removed by ASGI: a close blocks as a send does.
+        """
+        self.keeper.counters.evicted += 1
+        self.hung_up = True
+        self.left(close_codes.ABNORMAL)
+        self.keeper.lost(self)
+        if self.reader is not None:
+            self.reader.evicted()
+
+    # -- sending
 
     def _start(self, frame: Frame) -> bool:
-        """Run one ASGI send as far as it goes without waiting; a writer task takes it from there.
+        """Run one ASGI send as far as it goes without waiting; a writer takes it from there.
 
         PERF: iterating over the awaitable runs it until it blocks, with neither a task nor an
         exception for the common case that it never does.
         """
         try:
-            steps = self._send(frame).__await__()
+            sending = self._send(frame)
+            steps = sending.__await__()
             for blocked_on in steps:
-                self._writer = _Writer(self, blocked_on, steps)
+                self.blocked(sending, blocked_on, steps)
                 return True
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # see `broken`
             self.broken(error)
             return False
         return True
 
-    def _start_to_wait(self, frame: Frame) -> asyncio.Future[None] | None:
+    def _begin(self, frame: Frame) -> asyncio.Future[None] | None:
         """Start; where it blocks, return the future of the server having taken the frame."""
         self._start(frame)
         return self._writer.first_taken() if self._writer else None
+
+    def blocked(self, sending: object, blocked_on: object, steps: Steps) -> None:
+        """A send that was begun has blocked."""
+        self.direct = None
+        self._writer = Writer(self, self._send, self._line())
+        self._writer.see_through(sending, blocked_on, steps)
+        self.keeper.blocked(self)
 
     def broken(self, error: BaseException) -> None:
         """The server took no frame: the peer is gone, and the end is about to be read.
@@ -269,106 +402,17 @@ class Connection:
             logger.warning('the server failed to send', exc_info=error)
         self.error = error
         self.state = State.CLOSING
+        self.direct = None
 
     def written(self) -> None:
-        """Everything that waited has gone."""
+        """Everything that waited has gone, or never will."""
         self._writer = None
+        if self.state is State.OPEN:
+            self.direct = self._send
+        self.keeper.unblocked(self)
+        self.keeper.counters.dropped += self._line().take_dropped()
 
     async def all_written(self) -> None:
         """Wait until nothing waits to be sent."""
         while self._writer is not None:
             await self._writer.ended()
-
-    async def write(self, frame: Frame) -> None:
-        """One ASGI send; the writer's."""
-        await self._send(frame)
-
-
-class _Writer:
-    """What waits behind a blocked send, and the task that sends it. Exists only that long."""
-
-    __slots__ = ('_begun', '_connection', '_first', '_task', 'queue')
-
-    def __init__(
-        self, connection: Connection, blocked_on: object, steps: Generator[Any, Any, None]
-    ) -> None:
-        self.queue: deque[tuple[Frame, asyncio.Future[None] | None]] = deque()
-        self._connection = connection
-        self._first: asyncio.Future[None] | None = None
-        self._begun = False
-        self._task = asyncio.create_task(
-            self._run(_Resumed(blocked_on, steps)), name=f'falcon_ws_mw writer {connection.id}'
-        )
-
-    def append(self, frame: Frame) -> asyncio.Future[None]:
-        """Queue a frame; the future is done when the server has taken it, or never will."""
-        taken = asyncio.get_running_loop().create_future()
-        self.queue.append((frame, taken))
-        return taken
-
-    def first_taken(self) -> asyncio.Future[None]:
-        """The same for the frame whose sending blocked."""
-        self._first = asyncio.get_running_loop().create_future()
-        return self._first
-
-    async def ended(self) -> None:
-        """Wait for the task."""
-        await asyncio.wait([self._task])
-
-    async def stop(self) -> None:
-        """Cancel the task and wait for it."""
-        try:
-            if not self._begun:  # cancelled before its first step it never runs, nor cleans up
-                await asyncio.sleep(0)
-        finally:
-            self._task.cancel()
-        await asyncio.wait([self._task])
-
-    async def _run(self, first: _Resumed) -> None:
-        self._begun = True
-        try:
-            await first
-            _done(self._first)
-            while self.queue:
-                frame, taken = self.queue.popleft()
-                try:
-                    await self._connection.write(frame)
-                finally:
-                    _done(taken)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # see `broken`
-            self._connection.broken(error)
-        finally:
-            self._connection.written()
-            _done(self._first)
-            for _, taken in self.queue:
-                _done(taken)
-
-
-class _Resumed:
-    """The rest of an awaitable that was started by hand and blocked.
-
-    Awaiting it waits for what the awaitable was blocked on, then runs it to its end.
-    """
-
-    __slots__ = ('_blocked_on', '_steps')
-
-    def __init__(self, blocked_on: object, steps: Generator[Any, Any, None]) -> None:
-        self._blocked_on = blocked_on
-        self._steps = steps
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        try:
-            yield self._blocked_on
-        except BaseException as error:  # cancellation belongs inside the send
-            if not hasattr(self._steps, 'throw'):  # a future: granian's has nothing to tell it
-                raise
-            try:
-                yield self._steps.throw(error)
-            except StopIteration:
-                return
-        yield from self._steps
-
-
-def _done(taken: asyncio.Future[None] | None) -> None:
-    if taken is not None and not taken.done():
-        taken.set_result(None)

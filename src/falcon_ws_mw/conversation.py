@@ -18,14 +18,16 @@ from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
 import falcon.asgi
 
 from falcon_ws_mw import cancellation, close_codes, falcon_internals
-from falcon_ws_mw.connection import Connection, State
+from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.envelope import Codec, MessageId, error_payload, wrap
 from falcon_ws_mw.errors import (
     ConnectionNotFound,
     InvalidName,
+    InvalidTopic,
     UnhandledMessage,
     UnknownMessageType,
 )
+from falcon_ws_mw.sides import State
 from falcon_ws_mw.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
     from falcon_ws_mw.handshake import Handshake
     from falcon_ws_mw.manager import WebSocketConnectionManager
-    from falcon_ws_mw.options import CrashPolicy
     from falcon_ws_mw.responders import ResponderTable
     from falcon_ws_mw.signatures import Responder
 
@@ -62,13 +63,11 @@ class Conversation:
         make_resource: Gives the resource; called once.
         table: The resource's responders.
         codec: How frames are read and made.
-        crash_policy: What a crash in a handler does, unless the resource says it.
     """
 
     __slots__ = (
         '_codec',
         '_connection',
-        '_crash_policy',
         '_handshake',
         '_make_resource',
         '_manager',
@@ -89,7 +88,6 @@ class Conversation:
         make_resource: Callable[[WebSocket], object],
         table: ResponderTable,
         codec: Codec,
-        crash_policy: CrashPolicy,
     ) -> None:
         self._handshake = handshake
         self._uri_params = uri_params
@@ -97,14 +95,14 @@ class Conversation:
         self._make_resource = make_resource
         self._table = table
         self._codec = codec
-        self._crash_policy = table.crash_policy or crash_policy
         self._resource: object = None
         self._owes_disconnect = False
         self._connection = Connection(
             manager.new_id(),
             handshake.server_send,
             default_reasons=handshake.app.ws_options.default_close_reasons,
-            limits=table.limits,
+            limits=table.settings.limits,
+            slow_consumer=table.settings.slow_consumer,
         )
         self._ws = self._new_websocket(self._connection, handshake, manager, codec, req, uri_params)
         self._connection.websocket = self._ws
@@ -135,7 +133,7 @@ class Conversation:
         return not self._handshake.refused
 
     async def _is_welcome(self) -> bool:
-        seconds = self._table.limits.connect_timeout_seconds
+        seconds = self._table.settings.limits.connect_timeout_seconds
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
@@ -187,18 +185,42 @@ class Conversation:
 
     async def run(self) -> None:
         """Handle messages until the connection has ended, then clean up."""
+        inbox = self._ws.inbox
+        inbox.owner = asyncio.current_task()
+        inbox.cancels_handler = self._table.settings.disconnect_policy == 'cancel'
         try:
-            await self._handle_messages()
+            while True:
+                try:
+                    await self._handle_messages()
+                except asyncio.CancelledError:
+                    if not inbox.take_back():
+                        raise
+                else:
+                    break
         finally:
+            self._connection.in_hand = None
+            await inbox.stop()
             await self._finish()
 
     async def _handle_messages(self) -> None:
-        connection, ws = self._connection, self._ws
-        while connection.state is not State.CLOSED:
-            event = await ws.next_event()
-            if event['type'] == 'websocket.receive' and connection.state is State.OPEN:
-                text = event.get('text')
-                await self._handle(event['bytes'] if text is None else text)
+        connection, inbox = self._connection, self._ws.inbox
+        while True:
+            event = await inbox.next()
+            if event['type'] == 'websocket.receive':
+                if connection.state is State.OPEN or self._is_worth_handling():
+                    connection.in_hand = event
+                    text = event.get('text')
+                    await self._handle(event['bytes'] if text is None else text)
+                    connection.in_hand = None
+            elif event['type'] == 'websocket.disconnect':
+                return
+
+    def _is_worth_handling(self) -> bool:
+        """Whether to handle a message that arrived before the connection ended."""
+        if not self._connection.hung_up and self._table.settings.disconnect_policy == 'handle':
+            return True
+        self._manager.counters.abandoned += 1
+        return False
 
     async def _finish(self) -> None:
         """Let nothing remain, and say good-bye if that is owed."""
@@ -297,7 +319,7 @@ class Conversation:
         if answer is None:
             if message_id is not None:
                 await self._say_error(_Crash(), message_id, binary=binary)
-        elif isinstance(answer, _Crash) and self._crash_policy == 'close':
+        elif isinstance(answer, _Crash) and self._table.settings.crash_policy == 'close':
             self._manager.remove_connection(self._connection.id)
             self._connection.close(self._handshake.app.ws_options.error_close_code)
         elif isinstance(answer, HTTPStatus):
@@ -366,6 +388,8 @@ class Conversation:
             return error.to_http_error()
         if isinstance(error, InvalidName):
             return falcon.HTTPBadRequest(title='Invalid name', description=str(error))
+        if isinstance(error, InvalidTopic):
+            return falcon.HTTPBadRequest(title='Invalid topic', description=str(error))
         if isinstance(error, ConnectionNotFound):
             return falcon.HTTPNotFound(title='Connection not found', description=str(error))
         self._log_crash(error, responder)

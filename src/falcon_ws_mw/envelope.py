@@ -188,8 +188,8 @@ def text_frame(text: str) -> Frame:
     return {'type': 'websocket.send', 'text': text}
 
 
-def frame_bytes(frame: Frame) -> int:
-    """How many bytes of payload a frame carries."""
+def frame_bytes(frame: Mapping[str, Any]) -> int:
+    """How many bytes of payload an ASGI event carries, sent or received."""
     text = frame.get('text')
     if text is None:
         return len(frame['bytes'])

@@ -3,9 +3,11 @@
 FalconWebSocketError
 ├── ConfigurationError (ValueError)   the developer, before the app serves
 ├── InvalidName (ValueError)          the caller: not a room or user name
+├── InvalidTopic (ValueError)         the caller: not a topic, or not a topic filter
 ├── InvalidCloseCode (ValueError)     the caller: not a code that may be sent
 ├── ConnectionNotFound (LookupError)  the caller: nobody has that id any more
 ├── OutboxFull                        the caller: more was said than may wait
+├── MessageTooBig (ValueError)        the caller: one message is longer than may wait
 └── UnhandledMessage                  the client; what `on_ws_unhandled` receives
     ├── MalformedMessage              no message could be read from the frame
     └── UnknownMessageType            nobody handles that type
@@ -54,6 +56,25 @@ class InvalidName(FalconWebSocketError, ValueError):
             f'{_shortened(self.name)} is not a {self.kind} name: '
             f'expected non-empty text of at most {MAX_NAME_BYTES} bytes in UTF-8'
         )
+
+
+class InvalidTopic(FalconWebSocketError, ValueError):
+    """Something is not a topic, or not a topic filter (MQTT 3.1.1 §4.7).
+
+    Attributes:
+        kind: What it was to be: `'topic'` or `'topic filter'`.
+        value: What was given.
+        problem: The rule that it breaks, and what to write instead.
+    """
+
+    def __init__(self, kind: str, value: object, problem: str) -> None:
+        self.kind = kind
+        self.value = value
+        self.problem = problem
+        super().__init__(kind, value, problem)
+
+    def __str__(self) -> str:
+        return f'{_shortened(self.value)} is not a {self.kind}: {self.problem}'
 
 
 class InvalidCloseCode(FalconWebSocketError, ValueError):
@@ -107,6 +128,26 @@ class OutboxFull(FalconWebSocketError):
             'nothing can be delivered before the connection is accepted, and the outbox is full '
             f'(max_outbox_messages={self.max_messages}, max_outbox_bytes={self.max_bytes}); '
             'call `await ws.accept()` first'
+        )
+
+
+class MessageTooBig(FalconWebSocketError, ValueError):
+    """One message is longer than what may wait for a peer, so it is not sent at all.
+
+    Attributes:
+        size: Its bytes of payload.
+        max_bytes: The bound, `Limits.max_outbox_bytes`.
+    """
+
+    def __init__(self, size: int, max_bytes: int) -> None:
+        self.size = size
+        self.max_bytes = max_bytes
+        super().__init__(size, max_bytes)
+
+    def __str__(self) -> str:
+        return (
+            f'the message has {self.size} bytes, over the outbox of {self.max_bytes} '
+            '(max_outbox_bytes): send it in parts, or raise the limit'
         )
 
 

@@ -15,7 +15,15 @@ from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, Conversation, ConversationStarts, Handshake
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, WrapperGuard, codec_of
-from falcon_ws_mw.options import CrashPolicy, Limits, Refusals, RestartPolicy, check_choice
+from falcon_ws_mw.options import (
+    CrashPolicy,
+    DisconnectPolicy,
+    Limits,
+    Refusals,
+    RestartPolicy,
+    SlowConsumer,
+    check_choice,
+)
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
 from falcon_ws_mw.responders import has_responders
 from falcon_ws_mw.workers import Worker, WorkerFunction
@@ -317,6 +325,8 @@ def install(
     backend: str = 'memory://',
     limits: Limits | None = None,
     crash_policy: CrashPolicy = 'answer',
+    slow_consumer: SlowConsumer = 'close',
+    disconnect_policy: DisconnectPolicy = 'handle',
     refusals: Refusals = 'http',
     strict: bool = False,
 ) -> WebSocketLifespan:
@@ -331,6 +341,8 @@ def install(
         backend: The backend of a new manager, by URL (default `'memory://'`: this process).
         limits: The limits of routes that name none.
         crash_policy: See `WebSocketDispatchMiddleware`.
+        slow_consumer: See `WebSocketDispatchMiddleware`.
+        disconnect_policy: See `WebSocketDispatchMiddleware`.
         refusals: See `WebSocketLifespan`.
         strict: See `WebSocketDispatchMiddleware`.
 
@@ -355,7 +367,13 @@ def install(
             'give it there'
         )
     wrapper = WebSocketLifespan(app, manager, refusals=refusals)
-    settings: dict[str, Any] = {'limits': limits, 'crash_policy': crash_policy, 'strict': strict}
+    settings: dict[str, Any] = {
+        'limits': limits,
+        'crash_policy': crash_policy,
+        'slow_consumer': slow_consumer,
+        'disconnect_policy': disconnect_policy,
+        'strict': strict,
+    }
     WebSocketDispatchMiddleware(manager, **settings)  # a wrong setting is said here and now
     wrapper._make_dispatcher = lambda: WebSocketDispatchMiddleware(manager, **settings)
     app.add_middleware(WrapperGuard())

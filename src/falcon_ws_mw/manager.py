@@ -8,32 +8,27 @@ one synchronous step: no await stands between a check and what it checked.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import asdict
 import secrets
-from typing import Any, Protocol
+from typing import Any
 
 from falcon_ws_mw import close_codes
-from falcon_ws_mw.asgi import Event, Send
 from falcon_ws_mw.backends import Backend, open_backend
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Codec, Frame, Sendable
+from falcon_ws_mw.envelope import Codec, Frame, Sendable, frame_bytes
 from falcon_ws_mw.errors import ConnectionNotFound
+from falcon_ws_mw.fanout import Websockets, post_all, those_who_can_take
+from falcon_ws_mw.foreign import SendsFrames, frame_sender
+from falcon_ws_mw.options import SlowConsumer, check_choice
+from falcon_ws_mw.outbox import Key
+from falcon_ws_mw.registry import Registry
 from falcon_ws_mw.reports import DeliveryReport, ManagerStats
 from falcon_ws_mw.rooms import Membership, check_name
+from falcon_ws_mw.sides import State
+from falcon_ws_mw.sweep import Sweep
+from falcon_ws_mw.topics import check_topic
 from falcon_ws_mw.workers import WorkerSupervisor
-
-
-class SendsFrames(Protocol):
-    """What `add_connection` needs of a socket; `falcon.asgi.WebSocket` has it."""
-
-    async def send_text(self, payload: str) -> None:
-        """Send a text frame."""
-
-    async def send_data(self, payload: bytes) -> None:
-        """Send a binary frame."""
-
-    async def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Close."""
 
 
 class WebSocketConnectionManager:
@@ -53,36 +48,48 @@ class WebSocketConnectionManager:
         """How messages become frames. The app's wrapper sets it by the app's media handlers."""
         self.workers = WorkerSupervisor()
         """The workers of the app that this manager belongs to."""
-        self._connections: dict[str, Connection] = {}
-        self._rooms: Membership[Connection] = Membership()
-        self._users: Membership[Connection] = Membership()
-        self._connections_total = 0
-        self._delivered = 0
-        self._dropped = 0
+        self._registry = registry = Registry()
+        self._connections = registry.connections
+        self._sweep = Sweep(self._connections, registry.remove)
+        self.counters = self._sweep.counters
+        """What happened since the manager was made; `stats()` is the view for others."""
         self.forgotten: Counter[str] = Counter()
         """Messages that an old `on_websocket` never came back for, by resource."""
 
     # -- to one
 
-    async def send_to_connection(self, connection_id: str, message: Sendable) -> None:
+    async def send_to_connection(self, connection_id: str, message: Sendable) -> DeliveryReport:
         """Send to one connection, wherever it is, without waiting for its peer.
 
         Args:
             connection_id: The connection's `ws.id`.
             message: A dict, str or bytes goes out as it is; a `Message` in the envelope.
 
+        Returns:
+            What became of it in this process.
+
         Raises:
             ConnectionNotFound: If there is no such connection, or it is just ending.
             TypeError: If the message cannot be encoded.
+            MessageTooBig: If it is longer than the connection's outbox.
         """
         frame = self.codec.encode(message)
-        if not self._post(self._connection(connection_id), frame):
+        connection = self._registry.get(connection_id)
+        report = self._post_all([connection], frame)
+        if report.dropped and connection.state not in {State.HANDSHAKE, State.OPEN}:
             raise ConnectionNotFound(connection_id)
+        return report
 
     # -- to many
 
     async def broadcast_to_room(
-        self, room: str | Iterable[str], message: Sendable, exclude_ids: Iterable[str] = ()
+        self,
+        room: str | Iterable[str],
+        message: Sendable,
+        exclude_ids: Iterable[str] = (),
+        *,
+        coalesce: Hashable = None,
+        slow_consumer: SlowConsumer | None = None,
     ) -> DeliveryReport:
         """Send to everybody in a room, or in several (to each once).
 
@@ -92,6 +99,11 @@ class WebSocketConnectionManager:
             room: A room name, or several.
             message: A dict, str or bytes goes out as it is; a `Message` in the envelope.
             exclude_ids: Connections that do not get it.
+            coalesce: A key. Where an earlier message to the same room with the same key still
+                waits for a slow peer, this one takes its place in the line: the peer gets the
+                latest price or cursor, not all of them. It may so overtake messages without it.
+            slow_consumer: What the message does where an outbox has no room: `'close'`,
+                `'drop_oldest'` or `'drop_newest'` (default: as each connection's route says).
 
         Returns:
             What became of it in this process.
@@ -99,23 +111,63 @@ class WebSocketConnectionManager:
         Raises:
             InvalidName: If a name is not a room name.
             TypeError: If the message cannot be encoded; then nobody gets it.
+            MessageTooBig: If it is longer than the outbox of everybody in the room.
         """
-        return self._deliver(self._rooms, 'room', room, message, exclude_ids)
+        if not isinstance(room, str) and isinstance(room, Iterable):
+            room = tuple(room)
+        key = None if coalesce is None else ('room', room, coalesce)
+        return self._deliver(
+            self._registry.rooms,
+            'room',
+            room,
+            message,
+            exclude_ids,
+            slow_consumer=slow_consumer,
+            key=key,
+        )
 
     async def broadcast(self, message: Sendable, exclude_ids: Iterable[str] = ()) -> DeliveryReport:
         """Send to every connection. Else like `broadcast_to_room`."""
         frame = self.codec.encode(message)
         return self._post_all(list(self._connections.values()), frame, exclude_ids)
 
+    async def publish(
+        self,
+        topic: str,
+        message: Sendable,
+        exclude_ids: Iterable[str] = (),
+        *,
+        coalesce: Hashable = None,
+        slow_consumer: SlowConsumer | None = None,
+    ) -> DeliveryReport:
+        """Send to everybody with a topic filter that matches (MQTT 3.1.1 §4.7), to each once.
+
+        Args:
+            topic: A topic, without wildcards. Else like `broadcast_to_room`.
+            message: See there.
+            exclude_ids: See there.
+            coalesce: See there; the key is the topic's own.
+            slow_consumer: See there.
+
+        Raises:
+            InvalidTopic: If it is not a topic.
+            TypeError: If the message cannot be encoded; then nobody gets it.
+            MessageTooBig: If it is longer than the outbox of everybody who would get it.
+        """
+        frame = self.codec.encode(message)
+        members = self._registry.topics.members(check_topic(topic))
+        key = None if coalesce is None else ('topic', topic, coalesce)
+        return self._post_all(members, frame, exclude_ids, slow_consumer=slow_consumer, key=key)
+
     async def send_to_user(self, user_id: str, message: Sendable) -> DeliveryReport:
         """Send to all connections of a user. Else like `broadcast_to_room`."""
-        return self._deliver(self._users, 'user', user_id, message, ())
+        return self._deliver(self._registry.users, 'user', user_id, message)
 
     async def broadcast_to_users(
         self, user_ids: Iterable[str], message: Sendable
     ) -> DeliveryReport:
         """Send to all connections of several users. Else like `broadcast_to_room`."""
-        return self._deliver(self._users, 'user', user_ids, message, ())
+        return self._deliver(self._registry.users, 'user', user_ids, message)
 
     # -- membership from outside a handler
 
@@ -126,10 +178,7 @@ class WebSocketConnectionManager:
             ConnectionNotFound: If there is no such connection.
             InvalidName: If the name is not a room name.
         """
-        check_name('room', room)
-        connection = self._connection(connection_id)
-        self._rooms.add(room, connection)
-        connection.rooms.add(room)
+        self._registry.join(connection_id, room)
 
     async def leave_room(self, connection_id: str, room: str) -> None:
         """Take a connection out of a room. It need not be in it.
@@ -138,10 +187,25 @@ class WebSocketConnectionManager:
             ConnectionNotFound: If there is no such connection.
             InvalidName: If the name is not a room name.
         """
-        check_name('room', room)
-        connection = self._connection(connection_id)
-        self._rooms.discard(room, connection)
-        connection.rooms.discard(room)
+        self._registry.leave(connection_id, room)
+
+    async def subscribe(self, connection_id: str, topic_filter: str) -> None:
+        """Have a connection get what is published on matching topics, from now on.
+
+        Raises:
+            ConnectionNotFound: If there is no such connection.
+            InvalidTopic: If it is not a topic filter.
+        """
+        self._registry.subscribe(connection_id, topic_filter)
+
+    async def unsubscribe(self, connection_id: str, topic_filter: str) -> None:
+        """Undo `subscribe`. It need not have been.
+
+        Raises:
+            ConnectionNotFound: If there is no such connection.
+            InvalidTopic: If it is not a topic filter.
+        """
+        self._registry.unsubscribe(connection_id, topic_filter)
 
     async def identify(self, connection_id: str, user_id: str | None) -> None:
         """Say whose a connection is. Another user replaces the one before, `None` removes it.
@@ -150,14 +214,7 @@ class WebSocketConnectionManager:
             ConnectionNotFound: If there is no such connection.
             InvalidName: If the id is not a user name.
         """
-        if user_id is not None:
-            check_name('user', user_id)
-        connection = self._connection(connection_id)
-        if connection.user_id is not None:
-            self._users.discard(connection.user_id, connection)
-        if user_id is not None:
-            self._users.add(user_id, connection)
-        connection.user_id = user_id
+        self._registry.identify(connection_id, user_id)
 
     # -- kick
 
@@ -176,7 +233,7 @@ class WebSocketConnectionManager:
             InvalidCloseCode: If the code may not be sent.
         """
         close_codes.check_code(code)
-        self._close(self._connection(connection_id), code, reason)
+        self._close(self._registry.get(connection_id), code, reason)
 
     async def close_user(self, user_id: str, code: int = 3403, reason: str = '') -> int:
         """Close all connections of a user.
@@ -194,7 +251,7 @@ class WebSocketConnectionManager:
             InvalidCloseCode: If the code may not be sent.
         """
         close_codes.check_code(code)
-        connections = self._users.members(check_name('user', user_id))
+        connections = self._registry.users.members(check_name('user', user_id))
         for connection in connections:
             self._close(connection, code, reason)
         return len(connections)
@@ -203,11 +260,11 @@ class WebSocketConnectionManager:
 
     async def get_room_names(self) -> list[str]:
         """The names of all rooms that have a member. Costs a look at each room."""
-        return self._rooms.names()
+        return self._registry.rooms.names()
 
     async def get_rooms_by_prefix(self, prefix: str) -> list[str]:
         """The names of the rooms that begin with a prefix. Costs a look at each room."""
-        return self._rooms.names(prefix)
+        return self._registry.rooms.names(prefix)
 
     async def count_connections_in_room(self, room: str) -> int:
         """How many connections are in a room.
@@ -215,7 +272,7 @@ class WebSocketConnectionManager:
         Raises:
             InvalidName: If the name is not a room name.
         """
-        return self._rooms.count(check_name('room', room))
+        return self._registry.rooms.count(check_name('room', room))
 
     async def get_users_in_room(self, room: str) -> dict[str, int]:
         """The users in a room, each with the number of their connections in it.
@@ -226,7 +283,7 @@ class WebSocketConnectionManager:
             InvalidName: If the name is not a room name.
         """
         users: dict[str, int] = {}
-        for connection in self._rooms.members(check_name('room', room)):
+        for connection in self._registry.rooms.members(check_name('room', room)):
             if connection.user_id is not None:
                 users[connection.user_id] = users.get(connection.user_id, 0) + 1
         return users
@@ -236,7 +293,7 @@ class WebSocketConnectionManager:
     @property
     def connections(self) -> Mapping[str, Any]:
         """The connections of this process: id → the `ws` that handlers get. A live view."""
-        return _Websockets(self._connections)
+        return Websockets(self._connections)
 
     def get_connections_in_room(self, room: str) -> list[Any]:
         """The `ws` of each connection of this process that is in a room.
@@ -244,19 +301,19 @@ class WebSocketConnectionManager:
         Raises:
             InvalidName: If the name is not a room name.
         """
-        members = self._rooms.members(check_name('room', room))
+        members = self._registry.rooms.members(check_name('room', room))
         return [connection.websocket for connection in members]
 
     def stats(self) -> ManagerStats:
         """This process at a glance."""
         return ManagerStats(
             connections=len(self._connections),
-            rooms=len(self._rooms),
-            users=len(self._users),
-            connections_total=self._connections_total,
-            delivered=self._delivered,
-            dropped=self._dropped,
+            rooms=len(self._registry.rooms),
+            users=len(self._registry.users),
+            connections_total=self._registry.total,
+            topic_filters=len(self._registry.topics),
             forgotten=self.forgotten.total(),
+            **asdict(self.counters),
             workers=self.workers.stats(),
         )
 
@@ -281,31 +338,22 @@ class WebSocketConnectionManager:
         Raises:
             ValueError: If the id is taken.
         """
-        if connection_id in self._connections:
-            raise ValueError(f'the connection id {connection_id!r} is taken')
         if not isinstance(websocket, Connection):
             connection = Connection(
-                connection_id, _frame_sender(websocket), websocket=websocket, resource=resource
+                connection_id, frame_sender(websocket), websocket=websocket, resource=resource
             )
             connection.opened()
             websocket = connection
-        self._connections[connection_id] = websocket
-        self._connections_total += 1
+        self._registry.add(websocket)
+        websocket.keeper = self._sweep
+        self._sweep.start()
 
     def remove_connection(self, connection_id: str) -> None:
         """Forget a connection, its memberships and its user. It need not be known.
 
         What it was in stays readable on it (`ws.rooms`, `ws.user_id`).
         """
-        connection = self._connections.pop(connection_id, None)
-        if connection is None:
-            return
-        for room in connection.rooms:
-            self._rooms.discard(room, connection)
-        if connection.user_id is not None:
-            self._users.discard(connection.user_id, connection)
-        # No cycle is left for the garbage collector: `ws` knows its connection.
-        connection.websocket = connection.resource = None
+        self._registry.remove(connection_id)
 
     def forget_all(self) -> None:
         """Forget every connection: those of an event loop that is no more."""
@@ -313,12 +361,6 @@ class WebSocketConnectionManager:
             self.remove_connection(connection_id)
 
     # -- inside
-
-    def _connection(self, connection_id: str) -> Connection:
-        try:
-            return self._connections[connection_id]
-        except KeyError:
-            raise ConnectionNotFound(connection_id) from None
 
     def _close(self, connection: Connection, code: int, reason: str) -> None:
         self.remove_connection(connection.id)
@@ -330,61 +372,37 @@ class WebSocketConnectionManager:
         kind: str,
         names: str | Iterable[str],
         message: Sendable,
-        exclude_ids: Iterable[str],
+        exclude_ids: Iterable[str] = (),
+        **options: Any,
     ) -> DeliveryReport:
         if isinstance(names, str) or not isinstance(names, Iterable):
             members = index.members(check_name(kind, names))
         else:
             members = index.union([check_name(kind, name) for name in names])
-        return self._post_all(members, self.codec.encode(message), exclude_ids)
+        return self._post_all(members, self.codec.encode(message), exclude_ids, **options)
 
     def _post_all(
-        self, connections: list[Connection], frame: Frame, exclude_ids: Iterable[str]
+        self,
+        members: list[Connection],
+        frame: Frame,
+        exclude_ids: Iterable[str] = (),
+        *,
+        slow_consumer: SlowConsumer | None = None,
+        key: Key | None = None,
     ) -> DeliveryReport:
-        excluded = {exclude_ids} if isinstance(exclude_ids, str) else set(exclude_ids)
-        queued = dropped = 0
-        for connection in connections:
-            if connection.id in excluded:
-                continue
-            if connection.post(frame):
-                queued += 1
-            else:
-                dropped += 1
-        self._delivered += queued
-        self._dropped += dropped
-        return DeliveryReport(queued, dropped)
-
-    def _post(self, connection: Connection, frame: Frame) -> bool:
-        return self._post_all([connection], frame, ()).queued == 1
-
-
-class _Websockets(Mapping[str, Any]):
-    """A live, read-only view: connection id → `ws`."""
-
-    __slots__ = ('_connections',)
-
-    def __init__(self, connections: dict[str, Connection]) -> None:
-        self._connections = connections
-
-    def __getitem__(self, connection_id: str) -> Any:
-        return self._connections[connection_id].websocket
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._connections)
-
-    def __len__(self) -> int:
-        return len(self._connections)
-
-
-def _frame_sender(websocket: SendsFrames) -> Send:
-    """An ASGI-like send that speaks through a socket's public methods."""
-
-    async def send(event: Event) -> None:
-        if event['type'] == 'websocket.close':
-            await websocket.close(event['code'], event['reason'])
-        elif 'text' in event:
-            await websocket.send_text(event['text'])
-        else:
-            await websocket.send_data(event['bytes'])
-
-    return send
+        if slow_consumer is not None:
+            check_choice('slow_consumer', slow_consumer, SlowConsumer)
+        if exclude_ids:
+            ids = (exclude_ids,) if isinstance(exclude_ids, str) else exclude_ids
+            excluded = {self._connections.get(connection_id) for connection_id in ids}
+            members = [member for member in members if member not in excluded]
+        size = frame_bytes(frame)
+        too_short = 0
+        if size > self._registry.least_outbox_bytes:
+            able = those_who_can_take(members, size)
+            too_short = len(members) - len(able)
+            members = able
+        report = post_all(members, frame, size, slow_consumer=slow_consumer, key=key)
+        self.counters.delivered += report.queued
+        self.counters.dropped += report.dropped + too_short
+        return DeliveryReport(report.queued, report.dropped + too_short) if too_short else report

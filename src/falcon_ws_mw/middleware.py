@@ -14,11 +14,20 @@ from falcon.media import MissingDependencyHandler
 
 from falcon_ws_mw import close_codes, falcon_internals, hooks
 from falcon_ws_mw.adoption import AdoptedConversation
+from falcon_ws_mw.client_topics import with_client_topics
 from falcon_ws_mw.conversation import Conversation
 from falcon_ws_mw.envelope import Codec
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
-from falcon_ws_mw.options import DEFAULT_LIMITS, CrashPolicy, Limits, check_choice
+from falcon_ws_mw.options import (
+    DEFAULT_LIMITS,
+    CrashPolicy,
+    DisconnectPolicy,
+    Limits,
+    RouteSettings,
+    SlowConsumer,
+    check_choice,
+)
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
 from falcon_ws_mw.responders import ResponderTable, build_table, has_responders, is_dispatch
 
@@ -63,6 +72,12 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         limits: The limits of routes that name none.
         crash_policy: What an unexpected exception in a handler does: `'answer'` (default) with an
             error 500, or `'close'` the connection, as Falcon does.
+        slow_consumer: What a message that others send does when a connection's outbox has no room:
+            `'close'` (default) closes the connection with 1013, `'drop_oldest'` takes the place of
+            the oldest, `'drop_newest'` is dropped itself.
+        disconnect_policy: What becomes of messages that arrived before a client left while a
+            handler was busy: `'handle'` (default) handles them, `'drop'` drops and counts them,
+            `'cancel'` cancels the busy handler as well.
         strict: Whether a route with an `on_websocket` of its own is held to all that the library
             asks of new routes (default `False`: what its old loop does is left as it was). So far
             that is how it refuses a handshake: with the status of its `HTTPError`, not a plain 403.
@@ -74,12 +89,20 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         *,
         limits: Limits | None = None,
         crash_policy: CrashPolicy = 'answer',
+        slow_consumer: SlowConsumer = 'close',
+        disconnect_policy: DisconnectPolicy = 'handle',
         strict: bool = False,
     ) -> None:
         check_choice('crash_policy', crash_policy, CrashPolicy)
+        check_choice('slow_consumer', slow_consumer, SlowConsumer)
+        check_choice('disconnect_policy', disconnect_policy, DisconnectPolicy)
         self.manager = manager
-        self._limits = limits or DEFAULT_LIMITS
-        self._crash_policy: CrashPolicy = crash_policy
+        self._app_settings = RouteSettings(
+            limits=limits or DEFAULT_LIMITS,
+            crash_policy=crash_policy,
+            slow_consumer=slow_consumer,
+            disconnect_policy=disconnect_policy,
+        )
         self._strict = strict
         self._tables: dict[tuple[type, object], ResponderTable | ConfigurationError] = {}
         self._logged: list[ConfigurationError] = []
@@ -163,7 +186,6 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             'make_resource': _maker(resource),
             'table': table,
             'codec': self.manager.codec,
-            'crash_policy': self._crash_policy,
         }
 
     async def _converse(
@@ -303,7 +325,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             cls,
             fields,
             frozenset().union(*same_class) - fields,
-            limits=self._limits,
+            settings=self._app_settings,
             short_names=issubclass(cls, WebSocketResource),
         )
         adopted = _own_on_websocket(resource) not in {None, hooks.dispatch}
@@ -318,7 +340,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
                 f'{table.unhandled.name} would never be called: what no on_ws_<type> takes goes to '
                 'on_websocket on this resource; remove one of the two'
             )
-        return table
+        return with_client_topics(cls, table) if table.settings.client_topics else table
 
 
 def codec_of(app: App) -> Codec:

@@ -13,6 +13,14 @@ CrashPolicy = Literal['answer', 'close']
 Refusals = Literal['http', 'close']
 """How a handshake is refused: with its HTTP status where the server can, or by the plain 403."""
 
+SlowConsumer = Literal['close', 'drop_oldest', 'drop_newest']
+"""What a message does for which there is no room in a connection's outbox: close the connection
+(1013), take the place of the oldest that wait, or not be sent."""
+
+DisconnectPolicy = Literal['handle', 'drop', 'cancel']
+"""What becomes of messages that arrived before a client left while a handler was busy: they are
+handled; they are dropped and counted; or the busy handler is cancelled as well."""
+
 RestartPolicy = Literal['always', 'on_failure', 'never']
 """When a worker that has ended is started again."""
 
@@ -26,16 +34,28 @@ class Limits:
     Args:
         connect_timeout_seconds: The longest that `on_ws_connect` may take (default 10). Beyond
             it the handshake is refused with 503.
-        max_outbox_messages: The most messages that may wait before the accept (default 1000).
-        max_outbox_bytes: The most bytes that may wait before the accept (default 1 MiB).
+        max_inbox_messages: The most messages that are read ahead of a busy handler (default 256).
+            Beyond it reading pauses.
+        max_inbox_bytes: The same in bytes (default 256 KiB).
+        max_outbox_messages: The most messages that may wait for the peer (default 1000). What
+            others send beyond it follows the slow-consumer policy; a handler's own sends wait.
+        max_outbox_bytes: The same in bytes (default 1 MiB). No single message may be longer.
+        max_topic_filters: The most topic filters that a client may subscribe to by message
+            (default 128).
+        send_timeout_seconds: How long the server may take over one frame, or over everything that
+            waits once the connection is being closed (default 5). Beyond it the peer is evicted.
 
     Raises:
         ConfigurationError: If a limit is not a positive number.
     """
 
     connect_timeout_seconds: float | None = 10.0
+    max_inbox_messages: int | None = 256
+    max_inbox_bytes: int | None = 262_144
     max_outbox_messages: int | None = 1000
     max_outbox_bytes: int | None = 1_048_576
+    max_topic_filters: int | None = 128
+    send_timeout_seconds: float | None = 5.0
     _named: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __new__(cls, **named: Any) -> Self:
@@ -64,6 +84,29 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 """The limits of an app that names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSettings:
+    """How the messages of a route are handled. An app has one, from which its routes deviate.
+
+    Args:
+        limits: How much a connection may use.
+        crash_policy: What an unexpected exception in a handler does.
+        slow_consumer: What a message does for which an outbox has no room.
+        disconnect_policy: What becomes of messages that arrived before a client left.
+        client_topics: Whether clients may subscribe to topics by message.
+    """
+
+    limits: Limits = DEFAULT_LIMITS
+    crash_policy: CrashPolicy = 'answer'
+    slow_consumer: SlowConsumer = 'close'
+    disconnect_policy: DisconnectPolicy = 'handle'
+    client_topics: bool = False
+
+
+DEFAULT_SETTINGS = RouteSettings()
+"""The settings of an app that says nothing."""
 
 
 def check_choice(name: str, value: object, choices: object) -> None:

@@ -41,6 +41,27 @@ class WorkerStats:
     last_error: str | None
 
 
+@dataclass(slots=True)
+class Counters:
+    """What a process counts as it goes; `ManagerStats` explains each.
+
+    Attributes:
+        delivered: Messages.
+        dropped: Messages.
+        coalesced: Messages.
+        slow_consumers: Connections.
+        evicted: Connections.
+        abandoned: Messages.
+    """
+
+    delivered: int = 0
+    dropped: int = 0
+    coalesced: int = 0
+    slow_consumers: int = 0
+    evicted: int = 0
+    abandoned: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ManagerStats:
     """This process at a glance; nothing here is cluster-wide.
@@ -49,10 +70,17 @@ class ManagerStats:
         connections: Live connections.
         rooms: Rooms that have a member.
         users: Users that have a connection.
+        topic_filters: Topic filters that a connection has subscribed to.
         connections_total: Connections since the manager was made.
         delivered: Messages that the manager's sends and broadcasts handed to the server or an
             outbox since then, counted per connection.
-        dropped: Messages of theirs that a connection should have got and did not.
+        dropped: Messages of theirs that a connection should have got and did not, those included
+            that were counted as delivered and gave way in the outbox afterwards.
+        coalesced: Messages that were replaced, while they waited, by a newer one with their key.
+        slow_consumers: Connections that were closed because their outbox was full.
+        evicted: Connections that were given up because the server did not take a frame for them
+            within `send_timeout_seconds`.
+        abandoned: Messages that had arrived and were not handled, since their connection had ended.
         forgotten: Messages for an `on_ws_*` that its resource's old `on_websocket` never came back
             for.
         workers: The state of each worker, in the order they were added.
@@ -61,8 +89,13 @@ class ManagerStats:
     connections: int
     rooms: int
     users: int
+    topic_filters: int
     connections_total: int
     delivered: int
     dropped: int
+    coalesced: int
+    slow_consumers: int
+    evicted: int
+    abandoned: int
     forgotten: int
     workers: tuple[WorkerStats, ...]

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 import inspect
 import re
-from typing import Any, Final, NamedTuple, TypeVar, get_args
+from typing import Any, Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import falcon
@@ -20,7 +20,8 @@ import falcon
 from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.envelope import RESERVED_TYPES
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.options import DEFAULT_LIMITS, CrashPolicy, Limits
+from falcon_ws_mw.options import DEFAULT_SETTINGS, RouteSettings
+from falcon_ws_mw.settings import read_settings
 from falcon_ws_mw.signatures import RESERVED_NAMES, Responder, SignatureReader, place
 
 PREFIX: Final = 'on_ws_'
@@ -121,8 +122,7 @@ class ResponderTable:
         any_message: What takes well-formed messages of other types, if there is anything.
         before: What runs at the handshake, before `connect`.
         after: What runs at the end, after `disconnect`.
-        limits: The route's limits.
-        crash_policy: What a crash in a handler does, `None` for the app's choice.
+        settings: The route's settings.
     """
 
     name: str
@@ -134,8 +134,7 @@ class ResponderTable:
     any_message: Responder | None
     before: tuple[Hook, ...]
     after: tuple[Hook, ...]
-    limits: Limits
-    crash_policy: CrashPolicy | None
+    settings: RouteSettings
 
 
 class Hook(NamedTuple):
@@ -166,7 +165,7 @@ def build_table(
     fields: frozenset[str] = frozenset(),
     fields_elsewhere: frozenset[str] = frozenset(),
     *,
-    limits: Limits = DEFAULT_LIMITS,
+    settings: RouteSettings = DEFAULT_SETTINGS,
     short_names: bool = False,
 ) -> ResponderTable:
     """Build and check the table of a class.
@@ -176,7 +175,7 @@ def build_table(
         fields: The fields of the URI template.
         fields_elsewhere: Fields of the other templates that the class is on. A parameter of such
             a name is fine as long as it has a default.
-        limits: The app's limits.
+        settings: The app's settings.
         short_names: Whether the class is a `WebSocketResource`.
 
     Raises:
@@ -202,8 +201,6 @@ def build_table(
             messages[message_type] = responder
     life_cycle = {hook: _life_cycle(cls, hook, reader, short_names) for hook in LIFE_CYCLE}
     any_message = _defined(cls, 'on_message') if short_names else None
-    settings = _settings(cls)
-    own_limits: Limits = settings.get('ws_limits', Limits())
     return ResponderTable(
         name=cls.__qualname__,
         messages=messages,
@@ -214,8 +211,7 @@ def build_table(
         any_message=any_message and reader.read('on_message', any_message, ('ws', 'message')),
         before=_recorded(cls, BEFORE_ATTRIBUTE),
         after=_recorded(cls, AFTER_ATTRIBUTE),
-        limits=own_limits.over(limits),
-        crash_policy=settings.get('ws_crash_policy'),
+        settings=read_settings(cls, settings),
     )
 
 
@@ -354,42 +350,3 @@ def _recorded(cls: type, attribute: str) -> tuple[Hook, ...]:
     """Our own hooks on a class and on the classes it is made of, in the order in which they run."""
     bases = cls.__mro__ if attribute == BEFORE_ATTRIBUTE else reversed(cls.__mro__)
     return tuple(hook for base in bases for hook in vars(base).get(attribute, ()))
-
-
-# -- settings
-
-
-def _check_limits(value: object) -> bool:
-    return isinstance(value, Limits)
-
-
-def _check_crash_policy(value: object) -> bool:
-    return value in get_args(CrashPolicy)
-
-
-_SETTINGS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
-    'ws_limits': (_check_limits, 'a falcon_ws_mw.Limits'),
-    'ws_crash_policy': (_check_crash_policy, "'answer' or 'close'"),
-}
-"""The `ws_…` attributes that configure a route: how each is checked, and what it should be."""
-
-
-def _settings(cls: type) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in dir(cls):
-        if not name.startswith('ws_'):
-            continue
-        value = inspect.getattr_static(cls, name)
-        if name in _SETTINGS:
-            is_valid, expected = _SETTINGS[name]
-            if not is_valid(value):
-                raise ConfigurationError(
-                    f'{place(cls)}: {cls.__qualname__}.{name}={value!r}: expected {expected}'
-                )
-            found[name] = value
-        elif not (callable(value) or hasattr(value, '__get__')):
-            raise ConfigurationError(
-                f'{place(cls)}: {cls.__qualname__}.{name} is no setting of the library: '
-                f'there are {", ".join(_SETTINGS)}; rename it if it is yours'
-            )
-    return found

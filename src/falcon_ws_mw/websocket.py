@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from falcon import OperationNotAllowed, PayloadTypeError, WebSocketDisconnected
 from falcon import WebSocketPayloadType as PayloadType
 import falcon.asgi
 
-from falcon_ws_mw import cancellation, close_codes
+from falcon_ws_mw import close_codes
 from falcon_ws_mw.asgi import Event
-from falcon_ws_mw.connection import Connection, State
-from falcon_ws_mw.envelope import Codec, Message, Sendable, text_frame
+from falcon_ws_mw.connection import Connection
+from falcon_ws_mw.envelope import Codec, Sendable, text_frame, wrap
+from falcon_ws_mw.inbox import Inbox
+from falcon_ws_mw.sides import State
 
 if TYPE_CHECKING:
     from falcon_ws_mw.handshake import Handshake
     from falcon_ws_mw.manager import WebSocketConnectionManager
+    from falcon_ws_mw.options import SlowConsumer
     from falcon_ws_mw.reports import DeliveryReport
 
 
@@ -36,6 +38,7 @@ class WebSocket(falcon.asgi.WebSocket):
         uri_params: The fields of the URI template.
         manager: The connection manager.
         handling: Whether a method of the resource is running: only then may it receive.
+        inbox: The receiving side.
     """
 
     __slots__ = (
@@ -43,10 +46,8 @@ class WebSocket(falcon.asgi.WebSocket):
         '_codec',
         '_connection',
         '_handshake',
-        '_reader',
-        '_receiving',
-        '_server_receive',
         'handling',
+        'inbox',
         'manager',
         'req',
         'uri_params',
@@ -66,12 +67,9 @@ class WebSocket(falcon.asgi.WebSocket):
         self.manager = manager
         self.subprotocols = tuple(req.scope.get('subprotocols') or ())
         self.handling = False
-        self._reader: asyncio.Future[None] | None = None
-        self._receiving: Awaitable[Event] | None = None
         self._connection = connection
-        connection.stop_receiving = self.stop_receiving
         self._handshake: Handshake = handshake
-        self._server_receive = handshake.receive
+        self.inbox = connection.reader = Inbox(connection, handshake)
         self._codec = codec
 
     # -- who it is
@@ -95,6 +93,11 @@ class WebSocket(falcon.asgi.WebSocket):
     def rooms(self) -> frozenset[str]:
         """The rooms it is in; once it has ended, the rooms it was in."""
         return frozenset(self._connection.rooms)
+
+    @property
+    def topic_filters(self) -> frozenset[str]:
+        """The topic filters it has subscribed to; once it has ended, those it had."""
+        return self._connection.topic_filters
 
     # -- its state, as Falcon tells it
 
@@ -195,7 +198,9 @@ class WebSocket(falcon.asgi.WebSocket):
                 'the app has no usable BINARY media handler: install msgpack, or set one in '
                 'app.ws_options.media_handlers'
             )
-        await self._connection.send(self._codec.encode_object(media, binary=binary))
+        waiting = self._connection.say(self._codec.encode_object(media, binary=binary))
+        if waiting is not None:
+            await waiting
 
     async def send_text(self, payload: str) -> None:
         """Send text.
@@ -207,7 +212,9 @@ class WebSocket(falcon.asgi.WebSocket):
         """
         if not isinstance(payload, str):
             raise TypeError('payload must be a string')
-        await self._connection.send(text_frame(payload))
+        waiting = self._connection.say(text_frame(payload))
+        if waiting is not None:
+            await waiting
 
     async def send_data(self, payload: bytes | bytearray | memoryview) -> None:
         """Send binary data.
@@ -230,7 +237,9 @@ class WebSocket(falcon.asgi.WebSocket):
         Raises:
             WebSocketDisconnected: If the connection has ended.
         """
-        await self._connection.send(self._codec.encode(Message(type, payload)))
+        waiting = self._connection.say(self._codec.encode_object(wrap(type, payload)))
+        if waiting is not None:
+            await waiting
 
     # -- in, for handlers that want the next frame themselves
 
@@ -269,53 +278,17 @@ class WebSocket(falcon.asgi.WebSocket):
     async def _receive_frame(self) -> Event:
         if self._connection.state is State.HANDSHAKE:
             raise OperationNotAllowed('nothing can be received before the handshake is accepted')
-        if self.closed:
+        if self.closed and self.inbox.is_empty:
             raise WebSocketDisconnected(self._connection.close_code)
-        if not self.handling or self._reader is not None:
+        if not self.handling:
             raise OperationNotAllowed(
-                'this connection is being read already: between two messages by the library, '
-                'else by another receive; receive inside a handler, or declare an on_ws_<type>'
+                'between two messages the library reads: receive inside a handler, or declare '
+                'an on_ws_<type>'
             )
-        self._reader = asyncio.get_running_loop().create_future()
-        try:
-            event = await self._receive_event()
-        finally:
-            self._reader.set_result(None)
-            self._reader = None
+        event = await self.inbox.receive()
         if event['type'] == 'websocket.disconnect':
             raise WebSocketDisconnected(self._connection.close_code)
         return event
-
-    async def next_event(self) -> Event:
-        """The next ASGI event for the library: a message, or how the connection ended."""
-        while self._reader is not None:  # a handler left a receive behind: it gets the next frame
-            await asyncio.wait([self._reader])
-        if self._connection.state is State.CLOSED:  # that frame was the last
-            return {'type': 'websocket.disconnect', 'code': self._connection.close_code}
-        return await self._receive_event()
-
-    async def _receive_event(self) -> Event:
-        receiving = self._receiving = self._server_receive()
-        try:
-            event = await receiving
-        except asyncio.CancelledError:
-            if cancellation.is_for_this_task() or self._connection.state is not State.CLOSING:
-                raise
-            await self._connection.all_written()
-            event = await self._server_receive()  # `stop_receiving`: the end comes next
-        if event['type'] == 'websocket.disconnect':
-            # The ASGI spec makes 1005 the default. Some servers send an IntEnum.
-            await self._connection.end(int(event.get('code') or close_codes.NO_STATUS))
-        return event
-
-    def stop_receiving(self) -> None:
-        """Let a close through that the server holds back while a receive is pending.
-
-        granian 2.8: its futures can be cancelled; other servers' coroutines need not be.
-        """
-        cancel = getattr(self._receiving, 'cancel', None)
-        if cancel is not None:
-            cancel()
 
     # -- rooms and identity
 
@@ -344,6 +317,9 @@ class WebSocket(falcon.asgi.WebSocket):
         message: Sendable,
         exclude_self: bool = False,  # the name that the field knows
         exclude_ids: Iterable[str] = (),
+        *,
+        coalesce: Hashable = None,
+        slow_consumer: SlowConsumer | None = None,
     ) -> DeliveryReport:
         """Send to everybody in a room, whether this connection is in it or not.
 
@@ -352,12 +328,51 @@ class WebSocket(falcon.asgi.WebSocket):
             message: A dict, str or bytes goes out as it is; a `Message` in the envelope.
             exclude_self: Whether this connection is left out.
             exclude_ids: Further connections to leave out.
+            coalesce: See `WebSocketConnectionManager.broadcast_to_room`.
+            slow_consumer: See there.
 
         Returns:
             What became of it in this process.
         """
         excluded = (*exclude_ids, self.id) if exclude_self else exclude_ids
-        return await self.manager.broadcast_to_room(room, message, excluded)
+        return await self.manager.broadcast_to_room(
+            room, message, excluded, coalesce=coalesce, slow_consumer=slow_consumer
+        )
+
+    async def subscribe(self, topic_filter: str) -> None:
+        """Get what is published on matching topics (MQTT 3.1.1 §4.7) from now on.
+
+        Raises:
+            InvalidTopic: If it is not a topic filter.
+            WebSocketDisconnected: If the connection has ended.
+        """
+        self._require_known()
+        await self.manager.subscribe(self.id, topic_filter)
+
+    async def unsubscribe(self, topic_filter: str) -> None:
+        """Undo `subscribe`. It need not have been, and the connection may have ended.
+
+        Raises:
+            InvalidTopic: If it is not a topic filter.
+        """
+        if self.id in self.manager.connections:
+            await self.manager.unsubscribe(self.id, topic_filter)
+
+    async def publish(
+        self, topic: str, message: Sendable, exclude_self: bool = False
+    ) -> DeliveryReport:
+        """Send to everybody with a topic filter that matches, to each once.
+
+        Args:
+            topic: A topic, without wildcards.
+            message: A dict, str or bytes goes out as it is; a `Message` in the envelope.
+            exclude_self: Whether this connection is left out.
+
+        Raises:
+            InvalidTopic: If it is not a topic.
+        """
+        excluded = (self.id,) if exclude_self else ()
+        return await self.manager.publish(topic, message, excluded)
 
     async def identify(self, user_id: str | None) -> None:
         """Say which user this is, so that `send_to_user` and `close_user` reach it.

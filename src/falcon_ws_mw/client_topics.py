@@ -1,0 +1,93 @@
+"""Clients that subscribe to topics by message, on routes that let them (`ws_client_topics`).
+
+`{"type": "subscribe", "payload": {"topic_filter": "prices/+"}}` and `unsubscribe` alike.
+Nobody gets in by himself: the resource's `ws_authorize(self, ws, action, name)` is asked for each
+filter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import falcon
+
+from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.responders import ResponderTable
+from falcon_ws_mw.signatures import Responder, place
+from falcon_ws_mw.topics import check_topic_filter
+
+if TYPE_CHECKING:
+    from falcon_ws_mw.websocket import WebSocket
+
+
+def with_client_topics(cls: type, table: ResponderTable) -> ResponderTable:
+    """The table of a class, and what answers `subscribe` and `unsubscribe`.
+
+    Args:
+        cls: The resource's class.
+        table: What it answers by itself.
+
+    Raises:
+        ConfigurationError: If it does not say who may subscribe, or answers these types itself.
+    """
+    where = f'{place(cls)}: {cls.__qualname__}'
+    authorize = getattr(cls, 'ws_authorize', None)
+    if authorize is None or not inspect.iscoroutinefunction(authorize):
+        raise ConfigurationError(
+            f'{where} has ws_client_topics, so it has to say who may subscribe to what: '
+            'declare `async def ws_authorize(self, ws, action, name) -> bool`'
+        )
+    try:
+        inspect.signature(authorize).bind(None, None, 'subscribe', 'name')
+    except TypeError:
+        raise ConfigurationError(
+            f'{where}.ws_authorize is called with (ws, action, name) by position: declare '
+            '`async def ws_authorize(self, ws, action, name) -> bool`'
+        ) from None
+    limit = table.settings.limits.max_topic_filters
+
+    async def subscribe(resource: Any, ws: WebSocket, *, payload: Any) -> dict[str, str]:
+        topic_filter = _filter_of(payload)
+        if await resource.ws_authorize(ws, 'subscribe', topic_filter) is not True:
+            raise falcon.HTTPForbidden(description='you may not subscribe to this topic filter')
+        filters = ws.topic_filters
+        if limit is not None and len(filters) >= limit and topic_filter not in filters:
+            raise falcon.HTTPTooManyRequests(
+                description=f'a connection may have {limit} topic filters: unsubscribe from one'
+            )
+        await ws.subscribe(topic_filter)
+        return {'topic_filter': topic_filter}
+
+    async def unsubscribe(_: Any, ws: WebSocket, *, payload: Any) -> dict[str, str]:
+        topic_filter = _filter_of(payload)
+        await ws.unsubscribe(topic_filter)
+        return {'topic_filter': topic_filter}
+
+    messages = dict(table.messages)
+    for function in (subscribe, unsubscribe):
+        name = function.__name__
+        if name in messages:
+            raise ConfigurationError(
+                f'{where} has ws_client_topics, by which the library answers messages of type '
+                f'{name!r}, and so does {messages[name].name}: rename it, or leave the setting out'
+            )
+        messages[name] = Responder(
+            f'{cls.__qualname__}: {name}', function, frozenset({'payload'}), frozenset()
+        )
+    return replace(table, messages=messages)
+
+
+def _filter_of(payload: object) -> str:
+    """The topic filter that a client names.
+
+    Raises:
+        HTTPBadRequest: If the payload has none.
+        InvalidTopic: If it is none.
+    """
+    if not isinstance(payload, dict) or 'topic_filter' not in payload:
+        raise falcon.HTTPBadRequest(
+            title='No topic filter', description='expected the payload {"topic_filter": text}'
+        )
+    return check_topic_filter(payload['topic_filter'])

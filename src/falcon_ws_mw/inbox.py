@@ -1,0 +1,273 @@
+"""What a peer says: read directly while nobody is busy, and ahead of a handler that is.
+
+Most connections are idle and most handlers are quick: for those the conversation calls the server's
+`receive` itself, which costs neither task nor queue. But a server with unread messages stops
+reading, its peer's pongs and end included. So while a handler takes long, a task reads ahead of it
+into a bounded queue. A receive that is pending is never cancelled while the connection lives
+(granian would lose the connection): whoever reads next takes its outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable
+import logging
+from typing import TYPE_CHECKING
+
+from falcon import OperationNotAllowed
+
+from falcon_ws_mw import cancellation, close_codes, server_internals
+from falcon_ws_mw.asgi import Event
+from falcon_ws_mw.connection import Connection
+from falcon_ws_mw.envelope import frame_bytes
+from falcon_ws_mw.sides import State
+
+if TYPE_CHECKING:
+    from falcon_ws_mw.handshake import Handshake
+
+logger = logging.getLogger('falcon_ws_mw')
+
+
+class Inbox:
+    """The receiving side of one socket.
+
+    Args:
+        connection: Its sending side.
+        handshake: What it came from.
+
+    Attributes:
+        owner: The task that converses, and so reads directly.
+        cancels_handler: Whether the owner is cancelled when the peer leaves while it handles.
+    """
+
+    __slots__ = (
+        '_bytes',
+        '_connection',
+        '_error',
+        '_handshake',
+        '_interrupted',
+        '_library_waits',
+        '_news',
+        '_pending',
+        '_queue',
+        '_receiver',
+        '_room',
+        '_task',
+        'cancels_handler',
+        'owner',
+    )
+
+    def __init__(self, connection: Connection, handshake: Handshake) -> None:
+        self.owner: asyncio.Task[object] | None = None
+        self.cancels_handler = False
+        self._connection = connection
+        self._handshake = handshake
+        self._pending: Awaitable[Event] | None = None
+        self._receiver: asyncio.Future[None] | None = None
+        self._interrupted = False
+        # What follows exists only while it is read ahead.
+        self._queue: deque[Event] | None = None
+        self._bytes = 0
+        self._task: asyncio.Task[None] | None = None
+        self._library_waits = False
+        self._news: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._error: Exception | None = None
+
+    # -- reading
+
+    async def next(self) -> Event:
+        """The next ASGI event, for the library: a message, or how the connection ended."""
+        if self._queue is None and self._receiver is None:
+            if self._connection.state is not State.CLOSED:
+                return await self._receive()
+            return self._end_event()
+        while self._receiver is not None:  # a handler left a receive behind: it comes first
+            await asyncio.wait([self._receiver])
+        self._library_waits = True
+        try:
+            event = await self._take()
+        finally:
+            self._library_waits = False
+        if self._task is None and not self._queue:
+            self._queue = None
+        return event
+
+    async def receive(self) -> Event:
+        """The next ASGI event, for a handler. Cancelling it loses nothing.
+
+        Raises:
+            OperationNotAllowed: If somebody receives already.
+        """
+        if self._receiver is not None:
+            raise OperationNotAllowed(
+                'another receive is under way on this connection: await one after the other'
+            )
+        self._receiver = asyncio.get_running_loop().create_future()
+        try:
+            if not self._queue:
+                self.read_ahead()
+            return await self._take()
+        finally:
+            self._receiver.set_result(None)
+            self._receiver = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing that was read waits to be received."""
+        return not self._queue
+
+    async def _take(self) -> Event:
+        """The first of what was read ahead."""
+        while not self._queue:
+            if self._error is not None:
+                raise self._error
+            if self._task is None:
+                if self._connection.state is State.CLOSED:
+                    return self._end_event()
+                return await self._receive()
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+        event = self._queue.popleft()
+        if event['type'] == 'websocket.receive':
+            self._bytes -= frame_bytes(event)
+        _wake(self._room)
+        return event
+
+    def _end_event(self) -> Event:
+        return {'type': 'websocket.disconnect', 'code': self._connection.close_code}
+
+    async def _receive(self) -> Event:
+        """Call the server's receive, and note the end if it is that."""
+        connection = self._connection
+        pending = self._pending = self._handshake.receive()
+        try:
+            event = await pending
+        except asyncio.CancelledError:
+            if cancellation.is_for_this_task() or connection.state is not State.CLOSING:
+                raise
+            await connection.all_written()
+            event = await self._handshake.receive()  # `hung_up`: the end comes next
+        finally:
+            self._pending = None
+        if event['type'] == 'websocket.disconnect':
+            # The ASGI spec makes 1005 the default. Some servers send an IntEnum.
+            connection.left(int(event.get('code') or close_codes.NO_STATUS))
+            connection.keeper.lost(connection)
+        return event
+
+    # -- reading ahead
+
+    def read_ahead(self) -> None:
+        """Read from now on into the queue, until the library waits for what comes."""
+        if (
+            self._task is None
+            and self._pending is None
+            and self._connection.state is not State.CLOSED
+        ):
+            if self._queue is None:
+                self._queue = deque()
+            self._task = asyncio.create_task(
+                self._read_ahead(), name=f'falcon_ws_mw reader {self._connection.id}'
+            )
+
+    async def _read_ahead(self) -> None:
+        try:
+            while await self._read_one():
+                while self._is_full() and not self._connection.hung_up:
+                    self._room = asyncio.get_running_loop().create_future()
+                    await self._room
+        except Exception as error:  # noqa: BLE001  # the server's; whoever takes next gets it
+            self._error = error
+        finally:
+            self._task = None
+            _wake(self._news)
+
+    async def _read_one(self) -> bool:
+        """Read one event into the queue.
+
+        Returns:
+            Whether to go on.
+        """
+        connection = self._connection
+        event = await self._receive()
+        queue = self._queue
+        if queue is None:
+            return False
+        if event['type'] == 'websocket.disconnect':
+            if self.cancels_handler and connection.in_hand is not None and not connection.hung_up:
+                self._interrupt()
+            queue.append(event)
+            return False
+        if connection.hung_up:  # nobody will listen; the server has to get at the end
+            connection.keeper.counters.abandoned += 1
+            return True
+        queue.append(event)
+        self._bytes += frame_bytes(event)
+        _wake(self._news)
+        return not (self._library_waits and len(queue) == 1)
+
+    def _is_full(self) -> bool:
+        limits = self._connection.limits
+        return (
+            limits.max_inbox_messages is not None
+            and self._queue is not None
+            and len(self._queue) >= limits.max_inbox_messages
+        ) or (limits.max_inbox_bytes is not None and self._bytes >= limits.max_inbox_bytes)
+
+    # -- what the sending side tells
+
+    def hung_up(self, *, waits: bool) -> None:
+        """We have said close.
+
+        Args:
+            waits: Whether it waits behind something. granian 2.8 holds a close back while a
+                receive is pending: its futures can be cancelled; other servers' coroutines
+                need not be.
+        """
+        _wake(self._room)
+        cancel = getattr(self._pending, 'cancel', None)
+        if waits and cancel is not None:
+            cancel()
+
+    def evicted(self) -> None:
+        """The peer was given up: cut the socket, and end what waits for it."""
+        cut = server_internals.abort(
+            self._handshake.server_send, self._handshake.receive, self.owner
+        )
+        logger.warning(
+            'connection %s did not take a frame for %s s: evicted, %s',
+            self._connection.id,
+            self._connection.limits.send_timeout_seconds,
+            'its socket is aborted' if cut else 'its socket is left to the server',
+        )
+        if self._task is not None:
+            self._task.cancel()
+        elif self._pending is not None:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self.owner is not None:
+            self._interrupted = True
+            self.owner.cancel()
+
+    def take_back(self) -> bool:
+        """Whether the cancellation that the owner has just met was ours, and nobody else's."""
+        if not self._interrupted or self.owner is None:
+            return False
+        self._interrupted = False
+        return self.owner.uncancel() == 0
+
+    async def stop(self) -> None:
+        """Read no more."""
+        self.owner = None
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,97 @@
+"""Every touch of an ASGI server's private names, each with what happens where it is gone.
+
+ASGI has no way to cut a connection: `send` blocks on a peer that does not read, and so does a
+close. Where the transport can be found it is aborted, and reset: a plain abort leaves up to 4 MB a
+peer in the kernel (FIN_WAIT1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+import contextlib
+from functools import partial
+import inspect
+import os
+import socket
+import struct
+from typing import Any, Final
+
+_TRANSPORT_NAMES: Final = ('transport', '_transport')
+
+_MAX_STEPS: Final = 200
+"""How many objects are looked at for a transport."""
+
+
+def abort(send: object, receive: object, task: asyncio.Task[Any] | None = None) -> bool:
+    """Cut the socket behind an ASGI connection.
+
+    Looked for in the server's own send and receive (uvicorn: methods of its protocol), in what
+    other ASGI middleware has put around them, and in the server's coroutine that the task runs.
+
+    Fall-back: nothing happens.
+
+    Args:
+        send: The ASGI send.
+        receive: The ASGI receive.
+        task: The task that runs the ASGI application for this connection.
+
+    Returns:
+        Whether it was found, and cut.
+    """
+    starts = [send, receive]
+    frame = getattr(task.get_coro(), 'cr_frame', None) if task is not None else None
+    if frame is not None:
+        starts.append(frame.f_locals.get('self'))
+    transport = _transport_behind(starts)
+    if transport is None:
+        return False
+    _reset_on_close(transport)
+    transport.abort()
+    return True
+
+
+def _transport_behind(starts: list[object]) -> asyncio.Transport | None:
+    waiting = deque(starts)
+    seen: set[int] = set()
+    while waiting and len(seen) < _MAX_STEPS:
+        thing = waiting.popleft()
+        if thing is None or id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        for name in _TRANSPORT_NAMES:
+            transport = getattr(thing, name, None)
+            if isinstance(transport, asyncio.Transport):
+                return transport
+        waiting.extend(_behind(thing))
+    return None
+
+
+def _behind(thing: object) -> Iterator[object]:
+    """What a callable works with: its object, its closure, its arguments."""
+    if isinstance(thing, partial):
+        yield thing.func
+        yield from thing.args
+        yield from thing.keywords.values()
+    elif inspect.ismethod(thing):
+        yield thing.__self__
+    elif inspect.isfunction(thing):
+        for cell in thing.__closure__ or ():
+            with contextlib.suppress(ValueError):  # an empty cell
+                yield cell.cell_contents
+    elif not isinstance(thing, (type, str, bytes, int, dict, list, tuple)):
+        attributes = getattr(thing, '__dict__', None) or {}
+        yield from (value for name, value in attributes.items() if 'send' in name)
+        yield from (value for name, value in attributes.items() if 'receive' in name)
+
+
+def _reset_on_close(transport: asyncio.Transport) -> None:
+    """Have the kernel drop what it has queued (SO_LINGER with a time of 0: RST)."""
+    sock = transport.get_extra_info('socket')
+    try:
+        descriptor = os.dup(sock.fileno())  # uvloop's own has no setsockopt
+    except (AttributeError, OSError):
+        return
+    with socket.socket(fileno=descriptor) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))

@@ -1,0 +1,75 @@
+"""A look at all connections a few times a second.
+
+It finds peers that do not read, and handlers that take long. So neither a send nor a message
+needs a timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from falcon_ws_mw.asgi import Event
+from falcon_ws_mw.sides import Keeper, Kept
+
+INTERVAL_SECONDS: Final = 0.2
+"""The pause between two looks. A handler found at the same message twice is busy."""
+
+
+class Sweep(Keeper):
+    """Evicts peers that do not read, and has the connections of busy handlers read ahead.
+
+    Args:
+        connections: Those that are known.
+        forget: Makes one unknown, by its id.
+    """
+
+    def __init__(self, connections: Mapping[str, Kept], forget: Callable[[str], None]) -> None:
+        super().__init__()
+        self._connections = connections
+        self._forget = forget
+        self._blocked: set[Kept] = set()
+        self._busy: dict[Kept, Event] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Look from now on, as long as there is anything to look at."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # no event loop: nothing can block
+        if self._timer is None or self._loop is not loop:
+            self._loop = loop
+            self._timer = loop.call_later(INTERVAL_SECONDS, self._look, loop)
+
+    def blocked(self, connection: Kept) -> None:
+        """Its send has just blocked: see whether it ever ends."""
+        self._blocked.add(connection)
+        self.start()
+
+    def unblocked(self, connection: Kept) -> None:
+        """Nothing of it waits any more."""
+        self._blocked.discard(connection)
+
+    def lost(self, connection: Kept) -> None:
+        """Nothing more is to be delivered to it."""
+        self._forget(connection.id)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        for connection in [each for each in self._blocked if each.is_overdue(now)]:
+            connection.evict()
+        before = self._busy
+        self._busy = {
+            connection: event
+            for connection in self._connections.values()
+            if (event := connection.in_hand) is not None
+        }
+        for connection, event in self._busy.items():
+            if before.get(connection) is event and connection.reader is not None:
+                connection.reader.read_ahead()
+        if self._connections or self._blocked:
+            self.start()
