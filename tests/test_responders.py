@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from falcon_ws_mw.envelope import Incoming
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import Limits, RouteSettings
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
@@ -176,7 +177,8 @@ async def called_with(
     """What a method returns when it is called for a message."""
     cls = type('Room', (), {'on_ws_x': method})
     responder = build_table(cls, fields).messages['x']
-    return await responder.call(cls(), ('WS',), uri_params, payload='PAYLOAD', message='MESSAGE')
+    incoming = Incoming('x', 'PAYLOAD', None, {'the': 'message'})
+    return await responder.handle(cls(), 'WS', incoming, uri_params)
 
 
 async def takes_nothing(self: Any, ws: Any) -> Any:
@@ -238,8 +240,8 @@ async def takes_anything(*args: Any, **params: Any) -> Any:
     [
         (takes_nothing, 'WS'),
         (takes_payload, ('WS', 'PAYLOAD')),
-        (takes_message, ('WS', 'MESSAGE')),
-        (takes_both_the_other_way_round, ('WS', 'PAYLOAD', 'MESSAGE')),
+        (takes_message, ('WS', {'the': 'message'})),
+        (takes_both_the_other_way_round, ('WS', 'PAYLOAD', {'the': 'message'})),
         (takes_keywords_only, ('WS', 'PAYLOAD', 'r')),
         (takes_a_field, ('WS', 'r')),
         (takes_fields_before_payload, ('WS', 'PAYLOAD', 'r', 5)),

@@ -235,20 +235,16 @@ class AdoptedConversation(Conversation):
             incoming = self._codec.decode(event['bytes'] if text is None else text)
         except UnhandledMessage:
             return None
-        return Taken(incoming, text is None) if incoming.type in self._table.messages else None
+        return Taken(incoming, event) if incoming.type in self._table.messages else None
 
     async def _handle_taken(self, taken: Taken) -> None:
         if self._connection.state is not State.OPEN:
             return
-        incoming = taken.incoming
-        await self._respond(
-            self._table.messages[incoming.type],
-            incoming.id,
-            (self._ws,),
-            binary=taken.binary,
-            payload=incoming.payload,
-            message=incoming.message,
-        )
+        try:
+            responder = self._table.messages[taken.incoming.type]
+            await self._handle(taken.incoming, responder, taken.event)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # answered or logged
+            await self._handle_error(error, taken.incoming, taken.event)
 
     def _count_forgotten(self) -> None:
         """Count what was taken, but nobody came back for."""

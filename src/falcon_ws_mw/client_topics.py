@@ -74,7 +74,7 @@ def with_client_topics(cls: type, table: ResponderTable) -> ResponderTable:
                 f'{name!r}, and so does {messages[name].name}: rename it, or leave the setting out'
             )
         messages[name] = Responder(
-            f'{cls.__qualname__}: {name}', function, frozenset({'payload'}), frozenset()
+            f'{cls.__qualname__}: {name}', function, named=frozenset({'payload'}), takes_more=False
         )
     return replace(table, messages=messages)
 

@@ -8,7 +8,6 @@ next is read, and answers. However it ends, `on_ws_disconnect` runs once and not
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import sys
 from typing import TYPE_CHECKING, Any
@@ -17,16 +16,12 @@ import falcon
 from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
 import falcon.asgi
 
-from falcon_ws_mw import cancellation, close_codes, falcon_internals
+from falcon_ws_mw import cancellation, close_codes
+from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Codec, MessageId, error_payload, wrap
-from falcon_ws_mw.errors import (
-    ConnectionNotFound,
-    InvalidName,
-    InvalidTopic,
-    UnhandledMessage,
-    UnknownMessageType,
-)
+from falcon_ws_mw.envelope import Codec, Incoming, MessageId, error_payload, wrap
+from falcon_ws_mw.errors import UnhandledMessage, UnknownMessageType
+from falcon_ws_mw.failures import Crash, answer_to, is_disconnect, log_crash
 from falcon_ws_mw.sides import State
 from falcon_ws_mw.websocket import WebSocket
 
@@ -41,15 +36,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger('falcon_ws_mw')
 
 
-class _Crash(falcon.HTTPInternalServerError):
-    """What a client is told of an exception that nobody expected: nothing."""
+def _not_our_cancellation(cancelled: BaseException) -> RuntimeError:
+    """The error of a handler that awaited what somebody else cancelled.
+
+    Raises:
+        CancelledError: If it is this task that is to end.
+    """
+    if cancellation.is_for_this_task():
+        raise cancelled
+    error = RuntimeError('something that was awaited here was cancelled')
+    error.__cause__ = cancelled
+    return error
 
 
-def _is_disconnect(error: BaseException) -> bool:
-    """Whether an error only says that a peer has gone, also out of a `TaskGroup`."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(WebSocketDisconnected)[1] is None
-    return isinstance(error, WebSocketDisconnected)
+def _is_binary(event: Event) -> bool:
+    return event.get('text') is None
 
 
 class Conversation:
@@ -184,39 +185,56 @@ class Conversation:
     # -- the conversation
 
     async def run(self) -> None:
-        """Handle messages until the connection has ended, then clean up."""
-        inbox = self._ws.inbox
-        inbox.owner = asyncio.current_task()
-        inbox.cancels_handler = self._table.settings.disconnect_policy == 'cancel'
+        """Handle messages until the connection has ended, then clean up.
+
+        PERF: this is what every message passes, so its common path is written out, by local
+        names: each call, coroutine and cache line less can be seen in `make bench`.
+        """
+        connection, ws, inbox, resource = self._connection, self._ws, self._ws.inbox, self._resource
+        receive, decode, messages = (
+            self._handshake.receive,
+            self._codec.decode,
+            self._table.messages,
+        )
+        inbox.begin(cancels_handler=self._table.settings.disconnect_policy == 'cancel')
         try:
             while True:
                 try:
-                    await self._handle_messages()
+                    if inbox.reads_directly:
+                        pending = inbox.pending = receive()
+                        event = await pending
+                    else:
+                        event = await inbox.next()
+                    if event['type'] != 'websocket.receive':
+                        inbox.note_end(event)
+                        return
+                    if connection.direct is None and not self._is_worth_handling():
+                        continue
+                    inbox.in_hand = event
+                    text = event.get('text')
+                    incoming = None
+                    try:
+                        incoming = decode(event['bytes'] if text is None else text)
+                        responder = messages.get(incoming[0])
+                        if responder is None or incoming[2] is not None or responder.takes_more:
+                            await self._handle(incoming, responder, event)
+                        else:
+                            await responder.function(resource, ws, payload=incoming[1])
+                    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+                        await self._handle_error(error, incoming, event)
+                    inbox.in_hand = None
                 except asyncio.CancelledError:
-                    if not inbox.take_back():
+                    if not await inbox.goes_on():
                         raise
-                else:
-                    break
         finally:
-            self._connection.in_hand = None
+            inbox.in_hand = None
             await inbox.stop()
             await self._finish()
 
-    async def _handle_messages(self) -> None:
-        connection, inbox = self._connection, self._ws.inbox
-        while True:
-            event = await inbox.next()
-            if event['type'] == 'websocket.receive':
-                if connection.state is State.OPEN or self._is_worth_handling():
-                    connection.in_hand = event
-                    text = event.get('text')
-                    await self._handle(event['bytes'] if text is None else text)
-                    connection.in_hand = None
-            elif event['type'] == 'websocket.disconnect':
-                return
-
     def _is_worth_handling(self) -> bool:
         """Whether to handle a message that arrived before the connection ended."""
+        if self._connection.state is State.OPEN:
+            return True
         if not self._connection.hung_up and self._table.settings.disconnect_policy == 'handle':
             return True
         self._manager.counters.abandoned += 1
@@ -240,86 +258,80 @@ class Conversation:
             for hook in self._table.after:
                 await hook(self._ws.req, self._ws, self._resource)
         except Exception as error:  # noqa: BLE001  # logged
-            if not _is_disconnect(error):
-                self._log_crash(error, disconnect)
+            if not is_disconnect(error):
+                log_crash(error, self._where(disconnect))
 
-    async def _handle(self, raw: str | bytes) -> None:
-        binary = isinstance(raw, bytes)
-        try:
-            incoming = self._codec.decode(raw)
-            responder = self._table.messages.get(incoming.type)
-            if responder is None and self._table.any_message is None:
-                raise UnknownMessageType(incoming.type, id=incoming.id)
-        except UnhandledMessage as error:
-            await self._handle_unhandled(raw, error, binary=binary and error.decoded)
+    async def _handle(self, incoming: Incoming, responder: Responder | None, event: Event) -> None:
+        """Have a message handled, and answer it if it is a request."""
+        responder = responder or self._table.any_message
+        if responder is None:
+            unknown = UnknownMessageType(incoming.type, id=incoming.id)
+            await self._handle_unhandled(unknown, event)
             return
-        if responder is not None:
-            named = {'payload': incoming.payload, 'message': incoming.message}
-            await self._respond(responder, incoming.id, (self._ws,), binary=binary, **named)
-        elif self._table.any_message is not None:
-            positional = (self._ws, incoming.message)
-            await self._respond(self._table.any_message, incoming.id, positional, binary=binary)
+        result = await responder.handle(self._resource, self._ws, incoming, self._uri_params)
+        if incoming.id is not None:
+            await self._say(wrap('reply', result, incoming.id), binary=_is_binary(event))
 
-    async def _handle_unhandled(
-        self, raw: str | bytes, error: UnhandledMessage, *, binary: bool
+    async def _handle_error(
+        self, error: BaseException, incoming: Incoming | None, event: Event
     ) -> None:
+        """Answer what went wrong with a message: it could not be read, or its handler raised.
+
+        Raises:
+            CancelledError: If this task is to end.
+        """
+        if incoming is None and isinstance(error, UnhandledMessage):
+            await self._handle_unhandled(error, event)
+            return
+        if not isinstance(error, Exception):
+            error = _not_our_cancellation(error)
+        responder, message_id = self._table.any_message, None
+        if incoming is not None:
+            responder = self._table.messages.get(incoming.type, responder)
+            message_id = incoming.id
+        await self._handle_failure(error, responder, message_id, binary=_is_binary(event))
+
+    async def _handle_unhandled(self, error: UnhandledMessage, event: Event) -> None:
+        binary = _is_binary(event)
         unhandled = self._table.unhandled
         if unhandled is None:
-            await self._say_error(error.to_http_error(), error.id, binary=binary)
+            await self._say_error(error.to_http_error(), error.id, binary=binary and error.decoded)
             return
-        positional = (self._ws, raw, error)
-        await self._respond(unhandled, error.id, positional, binary=binary, unanswered=error)
-
-    async def _respond(
-        self,
-        responder: Responder,
-        message_id: MessageId | None,
-        positional: tuple[Any, ...],
-        *,
-        binary: bool,
-        unanswered: UnhandledMessage | None = None,
-        **named: Any,
-    ) -> None:
-        """Call a responder, and answer its message if that is a request.
-
-        Args:
-            responder: What to call.
-            message_id: The request's id, if it is one.
-            positional: What the responder gets by position.
-            binary: Whether the answer goes out as binary, as the message came in.
-            unanswered: The error that answers a request for which nothing is returned.
-            named: What the responder may get by name.
-        """
         try:
-            result = await self._call(responder, positional, **named)
-            if message_id is None:
+            raw = event['bytes'] if binary else event['text']
+            result = await self._call(unhandled, (self._ws, raw, error))
+            if error.id is None:
                 return
-            if result is None and unanswered is not None:
-                await self._say_error(unanswered.to_http_error(), message_id, binary=binary)
+            if result is None:
+                await self._say_error(error.to_http_error(), error.id, binary=binary)
             else:
-                await self._say(wrap('reply', result, message_id), binary=binary)
-        except Exception as error:  # noqa: BLE001  # answered or logged
-            await self._handle_failure(error, responder, message_id, binary=binary)
+                await self._say(wrap('reply', result, error.id), binary=binary)
+        except Exception as failure:  # noqa: BLE001  # answered or logged
+            await self._handle_failure(failure, unhandled, error.id, binary=binary)
 
-    async def _call(self, responder: Responder, positional: tuple[Any, ...], **named: Any) -> Any:
+    async def _call(self, responder: Responder, positional: tuple[Any, ...]) -> Any:
+        """Call a responder that is not for a message."""
         self._ws.handling = True
         try:
-            return await responder.call(self._resource, positional, self._uri_params, **named)
-        except asyncio.CancelledError as error:
-            if cancellation.is_for_this_task():
-                raise
-            raise RuntimeError('something that was awaited here was cancelled') from error
+            return await responder.call(self._resource, positional, self._uri_params)
+        except asyncio.CancelledError as cancelled:
+            raise _not_our_cancellation(cancelled) from cancelled
         finally:
             self._ws.handling = False
 
     async def _handle_failure(
-        self, error: Exception, responder: Responder, message_id: MessageId | None, *, binary: bool
+        self,
+        error: Exception,
+        responder: Responder | None,
+        message_id: MessageId | None,
+        *,
+        binary: bool,
     ) -> None:
         answer = await self._answer_to(error, responder)
         if answer is None:
             if message_id is not None:
-                await self._say_error(_Crash(), message_id, binary=binary)
-        elif isinstance(answer, _Crash) and self._table.settings.crash_policy == 'close':
+                await self._say_error(Crash(), message_id, binary=binary)
+        elif isinstance(answer, Crash) and self._table.settings.crash_policy == 'close':
             self._manager.remove_connection(self._connection.id)
             self._connection.close(self._handshake.app.ws_options.error_close_code)
         elif isinstance(answer, HTTPStatus):
@@ -334,12 +346,12 @@ class Conversation:
         self, error: HTTPError, message_id: MessageId | None, *, binary: bool
     ) -> None:
         # An error of the app, or an answer in binary, may be more than its media handler can write.
-        for answer, as_binary in ((error, binary), (_Crash(), False)):
+        for answer, as_binary in ((error, binary), (Crash(), False)):
             try:
                 message = wrap('error', error_payload(answer), message_id)
                 await self._say(message, binary=as_binary)
             except Exception as failure:  # noqa: BLE001  # logged
-                self._log_crash(failure, None)
+                log_crash(failure, self._where(None))
             else:
                 return
         self._manager.remove_connection(self._connection.id)
@@ -352,55 +364,10 @@ class Conversation:
         except WebSocketDisconnected:
             pass  # the end of the connection answers everything
 
-    # -- errors
-
     async def _answer_to(
         self, error: Exception, responder: Responder | None
     ) -> HTTPError | HTTPStatus | None:
-        """What the client is told of an exception.
+        return await answer_to(error, self._handshake.app, self._ws, self._where(responder))
 
-        A handler that the app registered for it is called first, as Falcon would.
-
-        Returns:
-            The answer; `None` if the app's handler took care of it.
-        """
-        if _is_disconnect(error):  # this one's, whose end is about to be read, or another one's
-            return None
-        app = self._handshake.app
-        falcon_internals.report_error(app, self._ws.req, error, self._uri_params)
-        handler = falcon_internals.own_error_handler(app, error)
-        if handler is None:
-            return self._http_error(error, responder)
-        try:
-            await self._call_error_handler(handler, error)
-        except Exception as derived:  # noqa: BLE001  # it replaces the error
-            if _is_disconnect(derived):
-                return None
-            if derived is not error:
-                falcon_internals.report_error(app, self._ws.req, derived, self._uri_params)
-            return self._http_error(derived, responder)
-        return None
-
-    def _http_error(self, error: Exception, responder: Responder | None) -> HTTPError | HTTPStatus:
-        if isinstance(error, (HTTPError, HTTPStatus)):
-            return error
-        if isinstance(error, UnhandledMessage):
-            return error.to_http_error()
-        if isinstance(error, InvalidName):
-            return falcon.HTTPBadRequest(title='Invalid name', description=str(error))
-        if isinstance(error, InvalidTopic):
-            return falcon.HTTPBadRequest(title='Invalid topic', description=str(error))
-        if isinstance(error, ConnectionNotFound):
-            return falcon.HTTPNotFound(title='Connection not found', description=str(error))
-        self._log_crash(error, responder)
-        return _Crash()
-
-    async def _call_error_handler(
-        self, handler: falcon_internals.ErrorHandler, error: Exception
-    ) -> None:
-        named = {'ws': self._ws} if 'ws' in inspect.signature(handler).parameters else {}
-        await handler(self._ws.req, None, error, self._uri_params, **named)
-
-    def _log_crash(self, error: Exception, responder: Responder | None) -> None:
-        name = responder.name if responder else type(self._resource).__qualname__
-        logger.error('%s raised %s', name, type(error).__name__, exc_info=error)
+    def _where(self, responder: Responder | None) -> str:
+        return responder.name if responder else type(self._resource).__qualname__

@@ -37,34 +37,43 @@ class Inbox:
         handshake: What it came from.
 
     Attributes:
+        in_hand: The ASGI event whose handler is running, if one is.
         owner: The task that converses, and so reads directly.
-        cancels_handler: Whether the owner is cancelled when the peer leaves while it handles.
+        reads_directly: Whether it may call the server's receive itself: nothing is read ahead,
+            nobody else receives, and the end is still to come.
+        pending: What the server's receive returned last.
     """
 
     __slots__ = (
         '_bytes',
+        '_cancels_handler',
         '_connection',
         '_error',
         '_handshake',
         '_interrupted',
         '_library_waits',
         '_news',
-        '_pending',
         '_queue',
         '_receiver',
+        '_receives',
         '_room',
         '_task',
-        'cancels_handler',
+        'in_hand',
         'owner',
+        'pending',
+        'reads_directly',
     )
 
     def __init__(self, connection: Connection, handshake: Handshake) -> None:
+        self.in_hand: Event | None = None
         self.owner: asyncio.Task[object] | None = None
-        self.cancels_handler = False
+        self._cancels_handler = False
         self._connection = connection
         self._handshake = handshake
-        self._pending: Awaitable[Event] | None = None
+        self.pending: Awaitable[Event] | None = None
+        self.reads_directly = True
         self._receiver: asyncio.Future[None] | None = None
+        self._receives = False
         self._interrupted = False
         # What follows exists only while it is read ahead.
         self._queue: deque[Event] | None = None
@@ -75,14 +84,20 @@ class Inbox:
         self._room: asyncio.Future[None] | None = None
         self._error: Exception | None = None
 
+    def begin(self, *, cancels_handler: bool) -> None:
+        """The current task converses from now on.
+
+        Args:
+            cancels_handler: Whether it is cancelled when the peer leaves while it handles.
+        """
+        self.owner = asyncio.current_task()
+        self._cancels_handler = cancels_handler
+        self._look()
+
     # -- reading
 
     async def next(self) -> Event:
         """The next ASGI event, for the library: a message, or how the connection ended."""
-        if self._queue is None and self._receiver is None:
-            if self._connection.state is not State.CLOSED:
-                return await self._receive()
-            return self._end_event()
         while self._receiver is not None:  # a handler left a receive behind: it comes first
             await asyncio.wait([self._receiver])
         self._library_waits = True
@@ -92,7 +107,15 @@ class Inbox:
             self._library_waits = False
         if self._task is None and not self._queue:
             self._queue = None
+            self._look()
         return event
+
+    def note_end(self, event: Event) -> None:
+        """The peer has left: nothing more is delivered."""
+        self.reads_directly = False
+        # The ASGI spec makes 1005 the default. Some servers send an IntEnum.
+        self._connection.left(int(event.get('code') or close_codes.NO_STATUS))
+        self._connection.keeper.lost(self._connection)
 
     async def receive(self) -> Event:
         """The next ASGI event, for a handler. Cancelling it loses nothing.
@@ -105,6 +128,7 @@ class Inbox:
                 'another receive is under way on this connection: await one after the other'
             )
         self._receiver = asyncio.get_running_loop().create_future()
+        self.reads_directly = False
         try:
             if not self._queue:
                 self.read_ahead()
@@ -112,6 +136,7 @@ class Inbox:
         finally:
             self._receiver.set_result(None)
             self._receiver = None
+            self._look()
 
     @property
     def is_empty(self) -> bool:
@@ -140,34 +165,36 @@ class Inbox:
 
     async def _receive(self) -> Event:
         """Call the server's receive, and note the end if it is that."""
-        connection = self._connection
-        pending = self._pending = self._handshake.receive()
+        pending = self.pending = self._handshake.receive()
+        self._receives = True
         try:
             event = await pending
         except asyncio.CancelledError:
-            if cancellation.is_for_this_task() or connection.state is not State.CLOSING:
+            if not await self.goes_on():
                 raise
-            await connection.all_written()
-            event = await self._handshake.receive()  # `hung_up`: the end comes next
+            event = await self._handshake.receive()
         finally:
-            self._pending = None
+            self._receives = False
         if event['type'] == 'websocket.disconnect':
-            # The ASGI spec makes 1005 the default. Some servers send an IntEnum.
-            connection.left(int(event.get('code') or close_codes.NO_STATUS))
-            connection.keeper.lost(connection)
+            self.note_end(event)
         return event
+
+    def _look(self) -> None:
+        """Whether the conversation may read directly again."""
+        self.reads_directly = (
+            self._queue is None
+            and self._receiver is None
+            and self._connection.state is not State.CLOSED
+        )
 
     # -- reading ahead
 
     def read_ahead(self) -> None:
         """Read from now on into the queue, until the library waits for what comes."""
-        if (
-            self._task is None
-            and self._pending is None
-            and self._connection.state is not State.CLOSED
-        ):
+        if self._task is None and not self._receives and self._connection.state is not State.CLOSED:
             if self._queue is None:
                 self._queue = deque()
+                self.reads_directly = False
             self._task = asyncio.create_task(
                 self._read_ahead(), name=f'falcon_ws_mw reader {self._connection.id}'
             )
@@ -196,7 +223,7 @@ class Inbox:
         if queue is None:
             return False
         if event['type'] == 'websocket.disconnect':
-            if self.cancels_handler and connection.in_hand is not None and not connection.hung_up:
+            if self._cancels_handler and self.in_hand is not None and not connection.hung_up:
                 self._interrupt()
             queue.append(event)
             return False
@@ -227,7 +254,7 @@ class Inbox:
                 need not be.
         """
         _wake(self._room)
-        cancel = getattr(self._pending, 'cancel', None)
+        cancel = getattr(self.pending, 'cancel', None)
         if waits and cancel is not None:
             cancel()
 
@@ -242,9 +269,10 @@ class Inbox:
             self._connection.limits.send_timeout_seconds,
             'its socket is aborted' if cut else 'its socket is left to the server',
         )
+        self.reads_directly = False
         if self._task is not None:
             self._task.cancel()
-        elif self._pending is not None:
+        elif self.in_hand is None:
             self._interrupt()
 
     def _interrupt(self) -> None:
@@ -252,12 +280,19 @@ class Inbox:
             self._interrupted = True
             self.owner.cancel()
 
-    def take_back(self) -> bool:
-        """Whether the cancellation that the owner has just met was ours, and nobody else's."""
-        if not self._interrupted or self.owner is None:
+    async def goes_on(self) -> bool:
+        """Whether a cancellation that has just been met is no reason to end.
+
+        Because it was we who had interrupted, and nobody else; or it was a receive that `hung_up`
+        cancelled, behind which the end comes next.
+        """
+        if self._interrupted and self.owner is asyncio.current_task():
+            self._interrupted = False
+            return self.owner is not None and self.owner.uncancel() == 0
+        if cancellation.is_for_this_task() or self._connection.state is not State.CLOSING:
             return False
-        self._interrupted = False
-        return self.owner.uncancel() == 0
+        await self._connection.all_written()
+        return True
 
     async def stop(self) -> None:
         """Read no more."""

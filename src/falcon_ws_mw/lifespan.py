@@ -179,13 +179,24 @@ class WebSocketLifespan:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application (ASGI 3.0)."""
         if scope['type'] == 'websocket':
-            await self._websocket(scope, receive, send)
+            conversation = await self._handshake(scope, receive, send)
+            if conversation is not None:
+                # PERF: here and not a call further down, since each waits with the connection.
+                task = asyncio.current_task()
+                if task is not None:  # else there is no asyncio, and nobody to end it
+                    self._conversations.add(task)
+                try:
+                    await conversation.run()
+                finally:
+                    if task is not None:
+                        self._conversations.discard(task)
         elif scope['type'] == 'lifespan':
             await self._lifespan(scope, receive, send)
         else:
             await self._asgi_app(scope, receive, send)
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handshake(self, scope: Scope, receive: Receive, send: Send) -> Conversation | None:
+        """Have Falcon answer the handshake; what remains to be run is the conversation."""
         self._prepare()
         if len(self._manager.workers) and not self._serving and not self._warned:
             self._warned = True
@@ -206,21 +217,12 @@ class WebSocketLifespan:
             await self._asgi_app({**scope, SCOPE_KEY: handshake}, receive, handshake.send)
         except ConversationStarts:
             pass
-        finally:  # an adopted loop may end by an exception that the app lets through
-            conversation, handshake.conversation = handshake.conversation, None
-            if conversation is not None:
-                await self._converse(conversation)
-
-    async def _converse(self, conversation: Conversation) -> None:
-        task = asyncio.current_task()
-        if task is None:  # no asyncio: nobody to end it
-            await conversation.run()
-            return
-        self._conversations.add(task)
-        try:
-            await conversation.run()
-        finally:
-            self._conversations.discard(task)
+        except BaseException:  # an old loop may end by what the app lets through
+            if handshake.conversation is not None:
+                await handshake.conversation.run()
+            raise
+        conversation, handshake.conversation = handshake.conversation, None
+        return conversation
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def receive_first_checked() -> Event:

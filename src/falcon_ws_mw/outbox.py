@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Any, TypeAlias
 
 from falcon_ws_mw.envelope import Frame, frame_bytes
+from falcon_ws_mw.errors import MessageTooBig, OutboxFull
 from falcon_ws_mw.options import Limits, SlowConsumer
 
 Key: TypeAlias = tuple[object, ...]
@@ -57,6 +58,17 @@ class Waiting:
         self.key = key
 
 
+def check_size(frame: Frame, limits: Limits) -> None:
+    """Check that a frame is no longer than all that may wait.
+
+    Raises:
+        MessageTooBig: If it is.
+    """
+    max_bytes = limits.max_outbox_bytes
+    if max_bytes is not None and (size := frame_bytes(frame)) > max_bytes:
+        raise MessageTooBig(size, max_bytes)
+
+
 class Outbox:
     """The line in front of one peer.
 
@@ -98,9 +110,17 @@ class Outbox:
 
     def has_room(self, size: int) -> bool:
         """Whether a message of that many bytes may wait."""
-        return (self._max_messages is None or len(self._waiting) < self._max_messages) and (
-            self._max_bytes is None or self._bytes + size <= self._max_bytes
-        )
+        return self._fits(len(self._waiting), self._bytes, size, None)
+
+    def hold(self, frame: Frame) -> None:
+        """Put in line what is said before the accept, when nobody can wait.
+
+        Raises:
+            OutboxFull: If there is no room.
+        """
+        if not self.has_room(frame_bytes(frame)):
+            raise OutboxFull(self._max_messages, self._max_bytes)
+        self.append(frame)
 
     def append(self, frame: Frame, taken: Any = None) -> None:
         """Put in line what is never dropped."""
@@ -118,19 +138,20 @@ class Outbox:
             policy: What happens when there is no room.
             key: Replaces the message that waits under the same key, in its place in the line.
         """
-        older = self._keyed.get(key) if self._keyed and key is not None else None
-        if older is not None and self._fits_for(older, size):
-            self._bytes += size - older.size
-            older.frame, older.size = frame, size
-            return Offered.REPLACES
-        if not self.has_room(size):
+        older = self._under(key)
+        if not self._fits(len(self._waiting), self._bytes, size, older):
             if policy == 'close':
                 return Offered.OVERFLOWS
-            if policy == 'drop_newest' or not self._make_room(size):
+            if policy == 'drop_newest' or not self._make_room(size, older):
                 self.dropped += 1
                 return Offered.DROPPED
-        self._add(Waiting(frame, size, droppable=True, key=key))
-        return Offered.WAITS
+            older = self._under(key)  # it may have been dropped as well
+        if older is None:
+            self._add(Waiting(frame, size, droppable=True, key=key))
+            return Offered.WAITS
+        self._bytes += size - older.size
+        older.frame, older.size = frame, size
+        return Offered.REPLACES
 
     def pop(self) -> Waiting:
         """Take the first in line."""
@@ -184,18 +205,42 @@ class Outbox:
         if self._keyed and waiting.key is not None and self._keyed.get(waiting.key) is waiting:
             del self._keyed[waiting.key]
 
-    def _fits_for(self, older: Waiting, size: int) -> bool:
-        return self._max_bytes is None or self._bytes - older.size + size <= self._max_bytes
+    def _under(self, key: Key | None) -> Waiting | None:
+        return None if key is None or self._keyed is None else self._keyed.get(key)
 
-    def _make_room(self, size: int) -> bool:
-        """Drop the oldest that may be dropped, until there is room; nothing if it is no use."""
-        if (self._max_messages is not None and self._lasting >= self._max_messages) or (
-            self._max_bytes is not None and self._lasting_bytes + size > self._max_bytes
-        ):
+    def _fits(self, count: int, length: int, size: int, older: Waiting | None) -> bool:
+        """Whether a message may wait beside so many of that length, or in the place of one."""
+        if older is not None:
+            return self._max_bytes is None or length - older.size + size <= self._max_bytes
+        return (self._max_messages is None or count < self._max_messages) and (
+            self._max_bytes is None or length + size <= self._max_bytes
+        )
+
+    def _make_room(self, size: int, older: Waiting | None) -> bool:
+        """Drop the oldest that may be dropped, until there is room; nothing if it is no use.
+
+        Args:
+            size: What there should be room for.
+            older: In whose place, as long as it is not dropped itself.
+        """
+        if (
+            older is None and self._max_messages is not None and self._lasting >= self._max_messages
+        ) or (self._max_bytes is not None and self._lasting_bytes + size > self._max_bytes):
             return False
-        while not self.has_room(size):
-            place = next(i for i, waiting in enumerate(self._waiting) if waiting.droppable)
-            self._forget(self._waiting[place])
-            del self._waiting[place]
-            self.dropped += 1
+        count, length = len(self._waiting), self._bytes
+        given_up: list[Waiting] = []
+        for waiting in self._waiting:
+            if self._fits(count, length, size, older):
+                break
+            if waiting.droppable:
+                given_up.append(waiting)
+                count -= 1
+                length -= waiting.size
+                older = None if waiting is older else older
+        if not self._fits(count, length, size, older):
+            return False
+        for waiting in given_up:
+            self._forget(waiting)
+            self._waiting.remove(waiting)
+        self.dropped += len(given_up)
         return True

@@ -21,7 +21,7 @@ from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.envelope import RESERVED_TYPES
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import DEFAULT_SETTINGS, RouteSettings
-from falcon_ws_mw.settings import read_settings
+from falcon_ws_mw.settings import has_client_topics, read_settings
 from falcon_ws_mw.signatures import RESERVED_NAMES, Responder, SignatureReader, place
 
 PREFIX: Final = 'on_ws_'
@@ -156,7 +156,7 @@ def has_responders(cls: type) -> bool:
     """Whether a class has anything for us, and so its routes are ours."""
     known = _known.get(cls)
     if known is None:
-        known = _known[cls] = bool(_candidates(cls))
+        known = _known[cls] = bool(_candidates(cls)) or has_client_topics(cls)
     return known
 
 

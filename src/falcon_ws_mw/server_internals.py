@@ -52,7 +52,7 @@ def abort(send: object, receive: object, task: asyncio.Task[Any] | None = None) 
     return True
 
 
-def _transport_behind(starts: list[object]) -> asyncio.Transport | None:
+def _transport_behind(starts: list[object]) -> Any:
     waiting = deque(starts)
     seen: set[int] = set()
     while waiting and len(seen) < _MAX_STEPS:
@@ -61,11 +61,24 @@ def _transport_behind(starts: list[object]) -> asyncio.Transport | None:
             continue
         seen.add(id(thing))
         for name in _TRANSPORT_NAMES:
-            transport = getattr(thing, name, None)
-            if isinstance(transport, asyncio.Transport):
+            transport = _attribute(thing, name)
+            if _is_transport(transport):
                 return transport
         waiting.extend(_behind(thing))
     return None
+
+
+def _attribute(thing: object, name: str) -> Any:
+    """An attribute of an object that may answer anything, for one with an error too."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # noqa: BLE001  # an app's own
+        return None
+
+
+def _is_transport(thing: object) -> bool:
+    """Whether it is a socket's transport; uvloop's are no `asyncio.Transport`."""
+    return all(hasattr(type(thing), name) for name in ('abort', 'get_extra_info', 'write'))
 
 
 def _behind(thing: object) -> Iterator[object]:
@@ -81,7 +94,7 @@ def _behind(thing: object) -> Iterator[object]:
             with contextlib.suppress(ValueError):  # an empty cell
                 yield cell.cell_contents
     elif not isinstance(thing, (type, str, bytes, int, dict, list, tuple)):
-        attributes = getattr(thing, '__dict__', None) or {}
+        attributes = _attribute(thing, '__dict__') or {}
         yield from (value for name, value in attributes.items() if 'send' in name)
         yield from (value for name, value in attributes.items() if 'receive' in name)
 

@@ -41,6 +41,11 @@ _SETTINGS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
 """The `ws_…` attributes that configure a route: how each is checked, and what it should be."""
 
 
+def has_client_topics(cls: type) -> bool:
+    """Whether a class lets clients subscribe, which makes its routes ours."""
+    return inspect.getattr_static(cls, 'ws_client_topics', False) is True
+
+
 def read_settings(cls: type, app: RouteSettings) -> RouteSettings:
     """The settings of a route.
 

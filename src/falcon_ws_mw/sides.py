@@ -24,7 +24,13 @@ class State(Enum):
 
 
 class Reader(Protocol):
-    """The receiving side, as far as the sending side knows it."""
+    """The receiving side, as far as others know it.
+
+    Attributes:
+        in_hand: The ASGI event whose handler is running, if one is.
+    """
+
+    in_hand: Event | None
 
     def read_ahead(self) -> None:
         """Its handler takes long."""
@@ -40,7 +46,6 @@ class Kept(Protocol):
     """The sending side, as far as others look after it."""
 
     id: str
-    in_hand: Event | None
     reader: Reader | None
 
     def is_overdue(self, now: float) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import inspect
 from typing import Any, Final, NamedTuple
 
+from falcon_ws_mw.envelope import Incoming
 from falcon_ws_mw.errors import ConfigurationError
 
 RESERVED_NAMES: Final = frozenset(
@@ -23,30 +24,43 @@ class Responder(NamedTuple):
     Attributes:
         name: Where it is, for messages and logs: `ChatRoom.on_ws_clientTyping`.
         function: The function as the class has it.
-        named: Which of our keyword arguments it takes: `payload`, `message`.
+        named: What it takes by name for a message: `payload`, `message`.
         fields: Which URI fields it takes, `None` for all.
+        message_by_position: Whether the message comes behind the `ws`.
+        takes_more: Whether it takes anything else for a message than its payload by name.
     """
 
     name: str
     function: Callable[..., Awaitable[Any]]
-    named: frozenset[str]
-    fields: frozenset[str] | None
+    named: frozenset[str] = frozenset()
+    fields: frozenset[str] | None = frozenset()
+    message_by_position: bool = False
+    takes_more: bool = True
 
     def call(
-        self,
-        resource: object,
-        positional: tuple[Any, ...],
-        uri_params: Mapping[str, Any],
-        **named: Any,
+        self, resource: object, positional: tuple[Any, ...], uri_params: Mapping[str, Any]
     ) -> Awaitable[Any]:
-        """Call it with as much of what there is as it takes."""
+        """Call it with these arguments, and the URI fields that it takes."""
+        return self.function(resource, *positional, **self._taken(uri_params))
+
+    def handle(
+        self, resource: object, ws: object, incoming: Incoming, uri_params: Mapping[str, Any]
+    ) -> Awaitable[Any]:
+        """Call it for a message, with as much of what there is as it takes."""
+        if not self.takes_more:
+            return self.function(resource, ws, payload=incoming.payload)
+        arguments = self._taken(uri_params)
+        if 'payload' in self.named:
+            arguments['payload'] = incoming.payload
+        if 'message' in self.named:
+            arguments['message'] = incoming.message
+        if self.message_by_position:
+            return self.function(resource, ws, incoming.message, **arguments)
+        return self.function(resource, ws, **arguments)
+
+    def _taken(self, uri_params: Mapping[str, Any]) -> dict[str, Any]:
         fields = self.fields
-        arguments = {
-            name: value for name, value in uri_params.items() if fields is None or name in fields
-        }
-        for name in self.named:
-            arguments[name] = named[name]
-        return self.function(resource, *positional, **arguments)
+        return {name: uri_params[name] for name in uri_params if fields is None or name in fields}
 
 
 class SignatureReader:
@@ -96,11 +110,15 @@ class SignatureReader:
             self._check_parameter(where, parameter, optional)
         takes_all = any(p.kind is p.VAR_KEYWORD for p in by_name)
         names = {p.name for p in by_name}
+        named = frozenset(names.intersection(optional))
+        fields = None if takes_all else self._fields & names
         return Responder(
             full_name,
             function,
-            frozenset(names.intersection(optional)),
-            None if takes_all else self._fields & names,
+            named,
+            fields,
+            message_by_position=positional == ('ws', 'message'),
+            takes_more=named != {'payload'} or fields != frozenset(),
         )
 
     def _takes_by_position(

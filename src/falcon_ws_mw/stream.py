@@ -33,7 +33,7 @@ class Taken(NamedTuple):
     """A message that left the stream."""
 
     incoming: Incoming
-    binary: bool
+    event: Event
 
 
 class Stream:

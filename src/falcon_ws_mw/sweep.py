@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from falcon_ws_mw.asgi import Event
-from falcon_ws_mw.sides import Keeper, Kept
+from falcon_ws_mw.sides import Keeper, Kept, Reader
 
 INTERVAL_SECONDS: Final = 0.2
 """The pause between two looks. A handler found at the same message twice is busy."""
@@ -30,7 +30,7 @@ class Sweep(Keeper):
         self._connections = connections
         self._forget = forget
         self._blocked: set[Kept] = set()
-        self._busy: dict[Kept, Event] = {}
+        self._busy: dict[Reader, Event | None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -64,12 +64,12 @@ class Sweep(Keeper):
             connection.evict()
         before = self._busy
         self._busy = {
-            connection: event
+            reader: reader.in_hand
             for connection in self._connections.values()
-            if (event := connection.in_hand) is not None
+            if (reader := connection.reader) is not None and reader.in_hand is not None
         }
-        for connection, event in self._busy.items():
-            if before.get(connection) is event and connection.reader is not None:
-                connection.reader.read_ahead()
+        for reader, event in self._busy.items():
+            if before.get(reader) is event:
+                reader.read_ahead()
         if self._connections or self._blocked:
             self.start()

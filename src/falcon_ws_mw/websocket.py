@@ -12,7 +12,7 @@ import falcon.asgi
 from falcon_ws_mw import close_codes
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Codec, Sendable, text_frame, wrap
+from falcon_ws_mw.envelope import Codec, Sendable, text_frame
 from falcon_ws_mw.inbox import Inbox
 from falcon_ws_mw.sides import State
 
@@ -37,7 +37,7 @@ class WebSocket(falcon.asgi.WebSocket):
         req: The handshake's request.
         uri_params: The fields of the URI template.
         manager: The connection manager.
-        handling: Whether a method of the resource is running: only then may it receive.
+        handling: Whether a method of the resource is running that is not for a message.
         inbox: The receiving side.
     """
 
@@ -237,7 +237,7 @@ class WebSocket(falcon.asgi.WebSocket):
         Raises:
             WebSocketDisconnected: If the connection has ended.
         """
-        waiting = self._connection.say(self._codec.encode_object(wrap(type, payload)))
+        waiting = self._connection.say(self._codec.encode_message(type, payload))
         if waiting is not None:
             await waiting
 
@@ -280,7 +280,7 @@ class WebSocket(falcon.asgi.WebSocket):
             raise OperationNotAllowed('nothing can be received before the handshake is accepted')
         if self.closed and self.inbox.is_empty:
             raise WebSocketDisconnected(self._connection.close_code)
-        if not self.handling:
+        if not self.handling and self.inbox.in_hand is None:
             raise OperationNotAllowed(
                 'between two messages the library reads: receive inside a handler, or declare '
                 'an on_ws_<type>'

@@ -1,0 +1,83 @@
+"""What a client is told of an exception that a method of the app raised, and what the log is."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING
+
+import falcon
+from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
+
+from falcon_ws_mw import falcon_internals
+from falcon_ws_mw.errors import ConnectionNotFound, InvalidName, InvalidTopic, UnhandledMessage
+
+if TYPE_CHECKING:
+    from falcon_ws_mw.websocket import WebSocket
+
+logger = logging.getLogger('falcon_ws_mw')
+
+
+class Crash(falcon.HTTPInternalServerError):
+    """What a client is told of an exception that nobody expected: nothing."""
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether an error only says that a peer has gone, also out of a `TaskGroup`."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(WebSocketDisconnected)[1] is None
+    return isinstance(error, WebSocketDisconnected)
+
+
+def log_crash(error: BaseException, where: str) -> None:
+    """Log an exception that nobody expected, with its traceback."""
+    logger.error('%s raised %s', where, type(error).__name__, exc_info=error)
+
+
+async def answer_to(
+    error: Exception, app: falcon_internals.App, ws: WebSocket, where: str
+) -> HTTPError | HTTPStatus | None:
+    """What the client is told of an exception.
+
+    A handler that the app registered for it is called first, as Falcon would.
+
+    Args:
+        error: The exception.
+        app: The Falcon app.
+        ws: The connection that it concerns.
+        where: The method that raised it, for the log.
+
+    Returns:
+        The answer; `None` if the app's handler took care of it.
+    """
+    if is_disconnect(error):  # this one's, whose end is about to be read, or another one's
+        return None
+    falcon_internals.report_error(app, ws.req, error, ws.uri_params)
+    handler = falcon_internals.own_error_handler(app, error)
+    if handler is None:
+        return _http_error(error, where)
+    try:
+        named = {'ws': ws} if 'ws' in inspect.signature(handler).parameters else {}
+        await handler(ws.req, None, error, ws.uri_params, **named)
+    except Exception as derived:  # noqa: BLE001  # it replaces the error
+        if is_disconnect(derived):
+            return None
+        if derived is not error:
+            falcon_internals.report_error(app, ws.req, derived, ws.uri_params)
+        return _http_error(derived, where)
+    return None
+
+
+def _http_error(error: Exception, where: str) -> HTTPError | HTTPStatus:
+    if isinstance(error, (HTTPError, HTTPStatus)):
+        return error
+    if isinstance(error, UnhandledMessage):
+        return error.to_http_error()
+    if isinstance(error, InvalidName):
+        return falcon.HTTPBadRequest(title='Invalid name', description=str(error))
+    if isinstance(error, InvalidTopic):
+        return falcon.HTTPBadRequest(title='Invalid topic', description=str(error))
+    if isinstance(error, ConnectionNotFound):
+        return falcon.HTTPNotFound(title='Connection not found', description=str(error))
+    log_crash(error, where)
+    return Crash()
