@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SUITE_VENV := .venv-falcon-suite
+BENCH_VENV := .venv-bench
 
 .PHONY: demo test check lint types suite wheel matrix bench clean
 
@@ -28,8 +29,8 @@ suite: $(SUITE_VENV)/.ready  ## Falcon's own tests, with the library in every ap
 wheel: $(READY)  ## build the wheel; run the README's example on it, alone in a new venv
 	$(BIN)/python tests/wheel/check.py
 
-bench: $(READY)  ## measure: ratios in one run against a named base
-	$(BIN)/python -m benchmarks.untouched_route
+bench: $(BENCH_VENV)/.ready  ## measure: ratios in one run against a named base (BENCH_OPTIONS=--quick, --write)
+	$(BENCH_VENV)/bin/python -m benchmarks all $(BENCH_OPTIONS)
 
 matrix:  ## the tests on every supported Python that is here, and on the oldest Falcon
 	bash tests/matrix.sh
@@ -45,5 +46,10 @@ $(SUITE_VENV)/.ready: pyproject.toml tests/falcon_suite/requirements.txt
 	$(SUITE_VENV)/bin/python -m pip install --quiet --editable . falcon==4.4.0 --requirement tests/falcon_suite/requirements.txt
 	touch $@
 
+$(BENCH_VENV)/.ready: pyproject.toml benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --editable . --requirement benchmarks/requirements.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(SUITE_VENV) .cache dist build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(SUITE_VENV) $(BENCH_VENV) .cache dist build .mypy_cache .pytest_cache .ruff_cache

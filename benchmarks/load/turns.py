@@ -1,0 +1,75 @@
+"""Traffic in turns: short stretches for one server after the other, over and over.
+
+What a machine does beside slows minutes, seconds and milliseconds alike. Turns of some hundred
+milliseconds meet the same weather, and what is left differs between the servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+import time
+from typing import Protocol
+
+from benchmarks.load.dialects import Dialect
+from benchmarks.load.sample import Sample, make_sample
+from benchmarks.servers import Server, cpu_seconds
+
+Readings = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """A server, how to speak to it, and what to say."""
+
+    server: Server
+    dialect: Dialect
+    text: bytes
+
+
+class Traffic(Protocol):
+    """The connections to one server, and what they do."""
+
+    server: Server
+    latencies: list[float]
+    """In seconds, one for each message received."""
+
+    def start(self) -> None:
+        """Begin to send."""
+
+    async def stop(self) -> None:
+        """Send no more, and wait until every answer is there."""
+
+
+async def measure_in_turns(
+    traffics: Sequence[Traffic], *, turns: int, turn_seconds: float
+) -> list[Sample]:
+    """Measure traffics that are connected already; a first turn of each warms up.
+
+    Args:
+        traffics: One for each server.
+        turns: How often it is each one's turn.
+        turn_seconds: How long a turn is.
+    """
+    sums: list[Readings] = [(0.0, 0.0, 0.0)] * len(traffics)
+    for number in range(turns + 1):
+        order = list(range(len(traffics)))
+        for index in reversed(order) if number % 2 else order:
+            traffic = traffics[index]
+            before = _read(traffic.server)
+            traffic.start()
+            await asyncio.sleep(turn_seconds)
+            await traffic.stop()
+            after = _read(traffic.server)
+            if number:
+                spent = zip(sums[index], before, after, strict=True)
+                wall, server, load = (total + b - a for total, a, b in spent)
+                sums[index] = (wall, server, load)
+            else:
+                traffic.latencies.clear()
+    return [make_sample(each.latencies, *sums[index]) for index, each in enumerate(traffics)]
+
+
+def _read(server: Server) -> Readings:
+    return time.perf_counter(), cpu_seconds(server.pid), time.process_time()
