@@ -37,6 +37,7 @@ ABOVE_THE_LINE = (
 
 BELOW_THE_LINE = (
     'responders',
+    'guards',
     'signatures',
     'envelope',
     'rooms',
