@@ -18,7 +18,7 @@ from falcon import OperationNotAllowed, WebSocketDisconnected
 from falcon import WebSocketPayloadType as PayloadType
 import falcon.asgi
 
-from falcon_ws_mw import cancellation, close_codes, falcon_internals
+from falcon_ws_mw import cancellation, close_codes, falcon_internals, guards
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import State
 from falcon_ws_mw.conversation import Conversation
@@ -139,7 +139,7 @@ class AdoptedConversation(Conversation):
         **kwargs: Any,
     ) -> None:
         self._old = old
-        self._on_websocket = on_websocket
+        self._on_websocket = guards.let_through(on_websocket, self._let_through)
         super().__init__(*args, **kwargs)
         receive = falcon_internals.redirect(old, self._receive, self._send)
         self._stream = Stream(
@@ -148,6 +148,7 @@ class AdoptedConversation(Conversation):
             self._handle_taken,
             self._disconnect_event,
             asks=asks_by_itself(on_websocket),
+            hooked=self._on_websocket is not on_websocket,
         )
         if self._handshake.decided:  # another component has accepted
             self._connection.opened()
@@ -175,10 +176,20 @@ class AdoptedConversation(Conversation):
         await self._on_websocket(self._ws.req, self._ws, **self._uri_params)
         await self._old.close()
 
+    def _let_through(self) -> None:
+        self._stream.let_through()
+
     async def run(self) -> None:
-        """Clean up, once Falcon has done with the connection."""
+        """Clean up, once Falcon has done with the connection.
+
+        Without `on_ws_connect` nobody has met a client that the loop, or a hook before it, refused:
+        nobody is told that it has gone.
+        """
         await self._stream.end(cancelled=cancellation.is_for_this_task())
         self._count_forgotten()
+        refused = self._handshake.refused or self._stream.hooked
+        if refused and self._table.connect is None:
+            self._owes_disconnect = False
         code = falcon_internals.close_code_of(self._old)
         await self._connection.end(close_codes.ABNORMAL if code is None else code)
         await self._finish()
@@ -251,7 +262,12 @@ class AdoptedConversation(Conversation):
         )
 
     def _count_forgotten(self) -> None:
-        """Count what was taken, but nobody came back for."""
+        """Count what was taken, but nobody came back for.
+
+        What a hook did not let through was answered by its refusal.
+        """
+        if self._stream.hooked:
+            return
         events = [] if self._stream.held is None else [self._stream.held]
         events += falcon_internals.unread_events(self._old)
         types = [taken.incoming.type for event in events if (taken := self._take(event))]

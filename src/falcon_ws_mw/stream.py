@@ -43,15 +43,24 @@ class Stream:
     receive; the next receive waits for it. Until the loop has asked for the first time, a reader
     may stand in for it: then a read may be under way that the loop has to take over.
 
+    While hooks run before the loop, nothing is taken: they decide who may be handled at all, and
+    what they receive is theirs.
+
     Args:
         receive: Where events come from.
         take: Tells whether an event is a taken message.
         handle: Handles one.
         ended: What to say instead of reading, once the connection has been closed.
         asks: Whether the loop is known to receive, and so needs nobody to stand in for it.
+        hooked: Whether hooks run before the loop, which starts by `let_through` then.
+
+    Attributes:
+        held: What the stand-in read that was the loop's own.
+        hooked: Whether hooks have yet to let the client through.
     """
 
     __slots__ = (
+        '_accepted',
         '_aside',
         '_asked',
         '_asks',
@@ -63,6 +72,7 @@ class Stream:
         '_take',
         '_timer',
         'held',
+        'hooked',
     )
 
     def __init__(
@@ -73,12 +83,15 @@ class Stream:
         ended: Callable[[], Event | None],
         *,
         asks: bool,
+        hooked: bool,
     ) -> None:
         self._ended = ended
         self._receive = receive
         self._take = take
         self._handle = handle
         self._asks = asks
+        self.hooked = hooked
+        self._accepted = False
         self._asked = False
         self._timer: asyncio.TimerHandle | None = None
         self._aside: asyncio.Task[None] | None = None
@@ -88,7 +101,17 @@ class Stream:
 
     def accepted(self) -> None:
         """From here on the loop can ask; if it does not, it only sends."""
-        if not (self._asked or self._asks):
+        self._accepted = True
+        self._wait_for_it()
+
+    def let_through(self) -> None:
+        """The hooks before the loop have passed: it starts."""
+        self.hooked = False
+        if self._accepted:
+            self._wait_for_it()
+
+    def _wait_for_it(self) -> None:
+        if not (self._asked or self._asks or self.hooked):
             self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._stand_in)
 
     async def receive(self) -> Event:
@@ -97,13 +120,14 @@ class Stream:
             raise OperationNotAllowed(
                 'an on_ws_<type> beside an on_websocket cannot receive: that loop does'
             )
+        if self.hooked:
+            return await self._event()
         self._asked = True
         if self._timer is not None:
             self._timer.cancel()
         while True:
             await self._handled()
-            event = self._ended() or await self._next()
-            event = self._ended() or event
+            event = await self._event()
             taken = self._take(event)
             if taken is None:
                 return event
@@ -138,6 +162,10 @@ class Stream:
             if self._handler is handler:  # the stand-in and the loop may both have waited
                 self._handler = None
             handler.result()
+
+    async def _event(self) -> Event:
+        event = self._ended() or await self._next()
+        return self._ended() or event
 
     async def _next(self) -> Event:
         if self.held is not None:
