@@ -255,6 +255,93 @@ async def test_taken_messages_that_nobody_came_back_for_are_counted_and_said_onc
     assert '2 message(s)' in line
 
 
+async def test_a_taken_message_that_falcon_had_in_hand_is_counted(
+    ws_implementation: str, logs: Logs
+) -> None:
+    class Leaving(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            reader = ws._old._buffered_receiver  # type: ignore[attr-defined]
+            while reader._put_message_waiter is None:  # its queue is full, and it has one more
+                await asyncio.sleep(0)
+
+    resource = Leaving()
+    app = adopted(resource)
+    async with serve(app, ws_implementation) as served, served.client('/ws') as client:
+        for _ in range(5):
+            await client.send({'type': 'taken'})
+        await client.closed()
+        await resource.end()
+    assert app.ws_connection_manager.stats().forgotten == 5
+    logs.take()
+
+
+@pytest.mark.parametrize('implementation', ['websockets-sansio', 'wsproto'])
+@pytest.mark.parametrize('how', ['return', 'close', 'raise'])
+async def test_taken_messages_that_only_the_server_had_read_are_counted(
+    how: str, implementation: str, logs: Logs
+) -> None:
+    class Leaving(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            queue = req.scope['falcon_ws_mw'].receive.__self__.queue  # uvicorn's
+            while queue.empty():
+                await asyncio.sleep(0)
+            if how == 'close':
+                await ws.close()
+            elif how == 'raise':
+                raise falcon.HTTPForbidden
+
+    resource = Leaving()
+    app = adopted(resource, queue=0)
+    async with serve(app, implementation) as served, served.client('/ws') as client:
+        await client.send({'type': 'taken'})
+        await client.closed()
+        await resource.end()
+    assert app.ws_connection_manager.stats().forgotten == 1
+    logs.take()
+
+
+@pytest.mark.parametrize(
+    ('ws_implementation', 'queue'),
+    [
+        ('websockets-sansio', 4),
+        ('websockets-sansio', 0),
+        ('websockets', 4),
+        ('wsproto', 4),
+        ('wsproto', 0),
+    ],
+)
+async def test_a_loop_that_closes_while_it_receives_is_told_what_falcon_tells(
+    queue: int, ws_implementation: str
+) -> None:
+    class Closing:
+        def __init__(self) -> None:
+            self.codes: asyncio.Queue[int] = asyncio.Queue()
+
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            receiving = asyncio.create_task(ws.receive_text())
+            await asyncio.sleep(0)
+            await ws.close(4001)
+            with pytest.raises(falcon.WebSocketDisconnected) as disconnected:
+                await receiving
+            self.codes.put_nowait(disconnected.value.code)
+
+    class Adopted(Closing):
+        async def on_ws_taken(self, ws: WebSocket) -> None:
+            pass
+
+    codes = []
+    for resource in (Closing(), Adopted()):
+        async with serve(adopted(resource, queue), ws_implementation) as served:
+            async with served.client('/ws') as client:
+                assert await client.closed() == 4001
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                codes.append(await resource.codes.get())
+    assert codes[0] == codes[1]
+
+
 # -- hooks around the loop
 
 

@@ -600,3 +600,14 @@ def test_a_hook_that_hides_what_it_runs_is_still_seen() -> None:
     bare = FunctionType(hooked().__code__.replace(co_freevars=()), {'__name__': 'falcon.hooks'})
     [hook] = falcon_internals.falcon_hooks(bare)
     assert (hook.kind, hook.action, hook.args, hook.kwargs) == ('before', None, None, None)
+
+
+# -- the reader that runs ahead
+
+
+def test_without_the_private_names_nothing_is_put_under_the_reader_and_nobody_else_may_read() -> (
+    None
+):
+    changed = cast('falcon.asgi.WebSocket', Changed())
+    assert falcon_internals.read_through(changed, lambda receive: receive) is None
+    assert falcon_internals.reads_ahead(changed)

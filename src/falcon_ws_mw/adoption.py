@@ -24,7 +24,7 @@ from falcon_ws_mw.connection import State
 from falcon_ws_mw.conversation import Conversation
 from falcon_ws_mw.envelope import text_frame
 from falcon_ws_mw.errors import UnhandledMessage
-from falcon_ws_mw.stream import Stream, Taken, asks_by_itself
+from falcon_ws_mw.stream import Source, Stream, Taken, asks_by_itself
 from falcon_ws_mw.websocket import WebSocket
 
 logger = logging.getLogger('falcon_ws_mw')
@@ -129,7 +129,7 @@ class AdoptedConversation(Conversation):
         kwargs: As for `Conversation`.
     """
 
-    __slots__ = ('_old', '_on_websocket', '_stream')
+    __slots__ = ('_old', '_on_websocket', '_source', '_stream')
 
     def __init__(
         self,
@@ -141,9 +141,11 @@ class AdoptedConversation(Conversation):
         self._old = old
         self._on_websocket = guards.let_through(on_websocket, self._let_through)
         super().__init__(*args, **kwargs)
+        self._source = falcon_internals.read_through(old, Source)
         receive = falcon_internals.redirect(old, self._receive, self._send)
         self._stream = Stream(
             receive,
+            self._received,
             self._take,
             self._handle_taken,
             self._disconnect_event,
@@ -196,6 +198,10 @@ class AdoptedConversation(Conversation):
 
     # -- what Falcon's socket receives and sends
 
+    def _received(self, event: Event) -> None:
+        if self._source is not None:
+            self._source.received(event)
+
     async def _receive(self) -> Event:
         event = await self._stream.receive()
         if event['type'] == 'websocket.disconnect':
@@ -212,6 +218,8 @@ class AdoptedConversation(Conversation):
         elif event['type'] == 'websocket.close':
             self._manager.remove_connection(connection.id)
             if self._handshake.decided:
+                if connection.state is State.OPEN:
+                    self._stream.closed_by_loop = not self._stream.is_handling()
                 await connection.close_with(event)
             else:
                 await self._handshake.send(event)
@@ -227,7 +235,7 @@ class AdoptedConversation(Conversation):
                 raise connection.error  # noqa: B904
 
     def _disconnect_event(self) -> Event | None:
-        """What the loop receives once the library, a handler or itself has closed.
+        """What the loop receives once the library or a handler has closed, and when it asks anew.
 
         Where a send has failed, the server knows better how the connection ended.
         """
@@ -270,6 +278,7 @@ class AdoptedConversation(Conversation):
             return
         events = [] if self._stream.held is None else [self._stream.held]
         events += falcon_internals.unread_events(self._old)
+        events += self._unreceived(events)
         types = [taken.incoming.type for event in events if (taken := self._take(event))]
         if types and not self._manager.forgotten[self._table.name]:
             logger.warning(
@@ -281,3 +290,17 @@ class AdoptedConversation(Conversation):
             )
         if types:
             self._manager.forgotten[self._table.name] += len(types)
+
+    def _unreceived(self, known: list[Event]) -> list[Event]:
+        """What Falcon's reader had in hand when it was stopped, and what the server still has.
+
+        Not where the library or a handler has closed: that was the answer to what came behind it.
+        """
+        source = self._source
+        if source is None or not (self._stream.closed_by_loop or self._disconnect_event() is None):
+            return []
+        in_hand = source.pending
+        found = [] if in_hand is None or any(in_hand is event for event in known) else [in_hand]
+        if not (self._handshake.refused or falcon_internals.reads_ahead(self._old)):
+            found += source.rest()
+        return found

@@ -12,7 +12,7 @@ from functools import partial
 import inspect
 import json
 import re
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import falcon
 import falcon.asgi
@@ -162,6 +162,38 @@ def redirect(ws: falcon.asgi.WebSocket, receive: Receive, send: Send) -> Receive
     ws._asgi_receive = receive
     ws._asgi_send = send
     return original
+
+
+ReadThrough = TypeVar('ReadThrough', bound=Receive)
+
+
+def read_through(
+    ws: falcon.asgi.WebSocket, through: Callable[[Receive], ReadThrough]
+) -> ReadThrough | None:
+    """Put something between the server's receive and Falcon's socket with its reader.
+
+    Fall-back: `None`, and nothing is put there.
+    """
+    receiver: Any = getattr(ws, '_buffered_receiver', None)
+    receive: Receive | None = getattr(receiver, '_asgi_receive', None)
+    if receiver is None or receive is None:
+        return None
+    between = through(receive)
+    receiver._asgi_receive = between
+    if getattr(ws, '_asgi_receive', None) == receive:  # nothing reads ahead
+        ws._asgi_receive = between
+    return between
+
+
+def reads_ahead(ws: falcon.asgi.WebSocket) -> bool:
+    """Whether Falcon's reader still runs, so that nobody else may read.
+
+    Fall-back: `True`.
+    """
+    receiver: Any = getattr(ws, '_buffered_receiver', None)
+    if not hasattr(receiver, '_pump_task'):
+        return True
+    return receiver._pump_task is not None and not receiver._pump_task.done()
 
 
 def send_directly(ws: falcon.asgi.WebSocket, through: Send, send: Send) -> None:
