@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import falcon
@@ -251,6 +253,241 @@ async def test_taken_messages_that_nobody_came_back_for_are_counted_and_said_onc
     [line] = [line for line in logs.take() if 'coming back' in line]
     assert 'Leaving.on_websocket' in line
     assert '2 message(s)' in line
+
+
+async def test_a_taken_message_that_falcon_had_in_hand_is_counted(
+    ws_implementation: str, logs: Logs
+) -> None:
+    class Leaving(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            reader = ws._old._buffered_receiver  # type: ignore[attr-defined]
+            while reader._put_message_waiter is None:  # its queue is full, and it has one more
+                await asyncio.sleep(0)
+
+    resource = Leaving()
+    app = adopted(resource)
+    async with serve(app, ws_implementation) as served, served.client('/ws') as client:
+        for _ in range(5):
+            await client.send({'type': 'taken'})
+        await client.closed()
+        await resource.end()
+    assert app.ws_connection_manager.stats().forgotten == 5
+    logs.take()
+
+
+@pytest.mark.parametrize('implementation', ['websockets-sansio', 'wsproto'])
+@pytest.mark.parametrize('how', ['return', 'close', 'raise'])
+async def test_taken_messages_that_only_the_server_had_read_are_counted(
+    how: str, implementation: str, logs: Logs
+) -> None:
+    class Leaving(Echo):
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            queue = req.scope['falcon_ws_mw'].receive.__self__.queue  # uvicorn's
+            while queue.empty():
+                await asyncio.sleep(0)
+            if how == 'close':
+                await ws.close()
+            elif how == 'raise':
+                raise falcon.HTTPForbidden
+
+    resource = Leaving()
+    app = adopted(resource, queue=0)
+    async with serve(app, implementation) as served, served.client('/ws') as client:
+        await client.send({'type': 'taken'})
+        await client.closed()
+        await resource.end()
+    assert app.ws_connection_manager.stats().forgotten == 1
+    logs.take()
+
+
+@pytest.mark.parametrize(
+    ('ws_implementation', 'queue'),
+    [
+        ('websockets-sansio', 4),
+        ('websockets-sansio', 0),
+        ('websockets', 4),
+        ('wsproto', 4),
+        ('wsproto', 0),
+    ],
+)
+async def test_a_loop_that_closes_while_it_receives_is_told_what_falcon_tells(
+    queue: int, ws_implementation: str
+) -> None:
+    class Closing:
+        def __init__(self) -> None:
+            self.codes: asyncio.Queue[int] = asyncio.Queue()
+
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            receiving = asyncio.create_task(ws.receive_text())
+            await asyncio.sleep(0)
+            await ws.close(4001)
+            with pytest.raises(falcon.WebSocketDisconnected) as disconnected:
+                await receiving
+            self.codes.put_nowait(disconnected.value.code)
+
+    class Adopted(Closing):
+        async def on_ws_taken(self, ws: WebSocket) -> None:
+            pass
+
+    codes = []
+    for resource in (Closing(), Adopted()):
+        async with serve(adopted(resource, queue), ws_implementation) as served:
+            async with served.client('/ws') as client:
+                assert await client.closed() == 4001
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                codes.append(await resource.codes.get())
+    assert codes[0] == codes[1]
+
+
+# -- hooks around the loop
+
+
+async def read_token(req: Any, resp: Any, resource: Any, params: Any) -> None:
+    await resp.accept()
+    if await resp.receive_media() != {'type': 'taken', 'payload': 'secret'}:
+        await resp.close(4401)
+        raise falcon.HTTPUnauthorized
+
+
+@falcon.before(read_token)
+class TokenFirst(Echo):
+    async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+        while True:
+            self.seen.append(await ws.receive_text())
+
+
+def traced(function: Any) -> Any:
+    @wraps(function)
+    async def trace(*args: Any, **kwargs: Any) -> None:
+        await function(*args, **kwargs)
+
+    return trace
+
+
+class TokenInside(Echo):
+    @traced
+    @falcon.before(read_token)
+    @traced
+    async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+        while True:
+            self.seen.append(await ws.receive_text())
+
+
+@pytest.mark.parametrize('shape', [TokenFirst, TokenInside])
+@pytest.mark.parametrize('queue', [4, 0])
+async def test_what_a_hook_receives_is_the_hooks_and_no_message_passes_it(
+    queue: int, shape: Callable[[], Echo], ws_implementation: str, logs: Logs
+) -> None:
+    resource = shape()
+    async with serve(adopted(resource, queue), ws_implementation) as served:
+        async with served.client('/ws') as client:
+            await client.send({'type': 'taken', 'payload': 'guess'})
+            assert await client.closed() == 4401
+        assert resource.seen == []
+        async with served.client('/ws') as client:
+            await client.send({'type': 'taken', 'payload': 'secret'})
+            await client.send('"old"')
+            assert (await client.ask({'type': 'taken', 'id': 1, 'payload': 1}))['payload'] == 1
+        assert await resource.end() == 1000
+    assert resource.seen == ['"old"', 1]
+    logs.take()
+
+
+class Accepting:
+    async def process_request_ws(self, req: Any, ws: Any) -> None:
+        await ws.accept()
+
+
+async def check_slowly(req: Any, resp: Any, resource: Any, params: Any) -> None:
+    for _ in range(100):
+        await asyncio.sleep(0)
+    if req.get_header('Authorization') is None:
+        raise falcon.HTTPUnauthorized
+
+
+@pytest.mark.parametrize('queue', [4, 0])
+async def test_beside_a_loop_that_only_sends_nothing_is_handled_before_its_hook_has_passed(
+    queue: int, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, 'GRACE_SECONDS', 0)
+
+    class Ticker(Echo):
+        @falcon.before(check_slowly)
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            self.seen.append('loop')
+            while not ws.closed:
+                await asyncio.sleep(0)
+
+    resource = Ticker()
+    app = install(falcon.asgi.App(middleware=[Accepting()]))
+    app.ws_options.max_receive_queue = queue
+    app.add_route('/ws', resource)
+    async with serve(app) as served:
+        async with served.client('/ws') as client:
+            await client.send({'type': 'taken', 'payload': 1})
+            assert await client.closed() == 3401
+        assert resource.seen == []
+        headers = {'Authorization': 'Bearer secret'}
+        async with served.client('/ws', additional_headers=headers) as client:
+            assert (await client.ask({'type': 'taken', 'id': 1, 'payload': 1}))['payload'] == 1
+            await app.ws_connection_manager.broadcast({'type': 'bye'})
+            [ws] = app.ws_connection_manager.connections.values()
+            await app.ws_connection_manager.close_connection(ws.id)
+            await client.closed()
+        await resource.end()
+    assert resource.seen == ['loop', 1]
+    logs.take()
+
+
+@falcon.before(check_slowly)
+class RefusedByAHook(Echo):
+    pass
+
+
+class RefusedByItself(Echo):
+    async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+        raise falcon.HTTPUnauthorized
+
+
+@pytest.mark.parametrize('shape', [RefusedByAHook, RefusedByItself])
+async def test_of_a_client_that_nobody_has_met_no_end_is_told(
+    shape: Callable[[], Echo], ws_implementation: str
+) -> None:
+    resource = shape()
+    app = adopted(resource)
+    async with serve(app, ws_implementation) as served:
+        with pytest.raises(InvalidStatus):
+            async with served.client('/ws'):
+                pass
+    assert resource.ended.empty()
+    assert app.ws_connection_manager.stats().connections == 0
+
+
+async def test_of_a_client_that_a_hook_accepts_and_refuses_no_end_is_told(logs: Logs) -> None:
+    resource = TokenFirst()
+    async with serve(adopted(resource)) as served, served.client('/ws') as client:
+        await client.send('"guess"')
+        assert await client.closed() == 4401
+    assert resource.ended.empty()
+    logs.take()
+
+
+async def test_what_on_ws_connect_took_is_given_back_if_the_loop_refuses() -> None:
+    class Counting(RefusedByItself):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            self.seen.append('connect')
+
+    resource = Counting()
+    async with serve(adopted(resource)) as served:
+        with pytest.raises(InvalidStatus):
+            async with served.client('/ws'):
+                pass
+        await resource.end()
+    assert resource.seen == ['connect']
+    assert resource.ended.empty()
 
 
 # -- life-cycle

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import wraps
 import inspect
 import itertools
 import json
@@ -441,6 +442,17 @@ async def old_loop(self: object, req: object, ws: object) -> None:
     """Stand for an old responder."""
 
 
+def hidden(function: Any) -> Any:
+    """Decorate a function so that nobody sees by its closure what is called."""
+    held = [function]
+
+    @wraps(function)
+    async def hiding(*args: Any, **kwargs: Any) -> None:
+        await held[0](*args, **kwargs)
+
+    return hiding
+
+
 async def refuse_hook(req: object, resp: object, resource: object, params: object) -> None:
     """Stand for a hook that checks."""
 
@@ -481,8 +493,12 @@ MISTAKES: dict[str, Callable[[], Any]] = {
         on_ws_x=falcon.before(refuse_hook)(handler)
     ),
     (
-        "HTTP responders that all carry Falcon's hooks, and nothing that guards the messages"
+        "what looks like a hook of Falcon's on the class or on a base, and does not guard the "
+        'messages'
     ): lambda: app_of(on_ws_x=handler, on_get=falcon.before(refuse_hook)(old_loop)),
+    'a decorator that hides a hook around `on_websocket`': lambda: app_of(
+        on_ws_x=handler, on_websocket=hidden(falcon.before(refuse_hook)(old_loop))
+    ),
     'a resource that is false, as an empty container is': lambda: app_of(
         on_ws_x=handler, __len__=lambda self: 0
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 import json
+from types import FunctionType
 from typing import Any, cast
 
 import falcon
@@ -556,3 +557,57 @@ async def test_a_route_that_is_not_ours_sends_by_the_servers_own_function() -> N
     await app(scope, receive, send)
     assert seen == [send]
     assert sent == ['websocket.accept', 'websocket.close']
+
+
+# -- Falcon's hooks
+
+
+async def action(
+    req: Any, resp: Any, resource: Any, params: Any, *args: Any, **kw: Any
+) -> None: ...
+
+
+def hooked(*args: Any, **kwargs: Any) -> Any:
+    async def on_get(self: object, req: Request, resp: Response) -> None: ...
+
+    return falcon.before(action, *args, **kwargs)(on_get)
+
+
+def test_a_hook_is_known_by_its_kind_its_action_and_its_arguments() -> None:
+    [hook] = falcon_internals.falcon_hooks(hooked(1, word='x'))
+    assert (hook.kind, hook.action) == ('before', action)
+    assert (hook.args, hook.kwargs) == ((1,), {'word': 'x'})
+    assert [hook] == falcon_internals.falcon_hooks(hooked(1, word='x'))
+    assert [hook] != falcon_internals.falcon_hooks(hooked(2, word='x'))
+    assert [hook] != falcon_internals.falcon_hooks(hooked(1, word='y'))
+
+
+def test_a_sync_action_that_falcon_wraps_is_the_same_action(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv('FALCON_ASGI_WRAP_NON_COROUTINES', 'Y')
+
+    def sync(req: Any, resp: Any, resource: Any, params: Any) -> None: ...
+
+    async def on_get(self: object, req: Request, resp: Response) -> None: ...
+
+    first, second = (falcon_internals.falcon_hooks(falcon.before(sync)(on_get)) for _ in range(2))
+    assert first == second
+    assert first[0].action is sync
+
+
+def test_a_hook_that_hides_what_it_runs_is_still_seen() -> None:
+    bare = FunctionType(hooked().__code__.replace(co_freevars=()), {'__name__': 'falcon.hooks'})
+    [hook] = falcon_internals.falcon_hooks(bare)
+    assert (hook.kind, hook.action, hook.args, hook.kwargs) == ('before', None, None, None)
+
+
+# -- the reader that runs ahead
+
+
+def test_without_the_private_names_nothing_is_put_under_the_reader_and_nobody_else_may_read() -> (
+    None
+):
+    changed = cast('falcon.asgi.WebSocket', Changed())
+    assert falcon_internals.read_through(changed, lambda receive: receive) is None
+    assert falcon_internals.reads_ahead(changed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import wraps
 from typing import Any
 
 import falcon
@@ -298,7 +299,9 @@ async def test_a_hook_of_falcons_that_would_be_lost_stops_the_start_with_the_cur
 ) -> None:
     app = install(falcon.asgi.App())
     app.add_route('/ws', resource)
-    with pytest.raises(RuntimeError, match=rf'test_hooks\.py.*{named}.*falcon_ws_mw\.before'):
+    with pytest.raises(
+        RuntimeError, match=rf'test_hooks\.py.*{named}.*falcon_ws_mw\.(before|after)'
+    ):
         async with falcon.testing.ASGIConductor(app):
             pass
 
@@ -311,6 +314,23 @@ async def test_falcons_hook_on_a_websocket_resource_stops_the_start() -> None:
 
     app = install(falcon.asgi.App())
     app.add_websocket_route('/ws', Hooked)
+    with pytest.raises(RuntimeError, match=r'Hooked\.on_connect carries'):
+        async with falcon.testing.ASGIConductor(app):
+            pass
+
+
+async def test_falcons_hook_on_a_short_name_stops_the_start_whatever_a_subclass_does() -> None:
+    @falcon.before(authenticate)
+    class Hooked(WebSocketResource):
+        async def on_ws_ping(self, ws: WebSocket) -> None:
+            pass
+
+    class Child(Hooked):
+        async def on_connect(self, req: Any, ws: WebSocket, **params: Any) -> bool:
+            return True
+
+    app = install(falcon.asgi.App())
+    app.add_websocket_route('/ws', Child)
     with pytest.raises(RuntimeError, match=r'Hooked\.on_connect carries'):
         async with falcon.testing.ASGIConductor(app):
             pass
@@ -472,30 +492,293 @@ class OtherDispatch(HookedBase):
         pass
 
 
-@pytest.mark.parametrize(
-    'resource',
-    [
-        BothKinds(),
-        MixedWithAnother(),
-        MixedWithAnAfter(),
-        OtherDispatch(),
-        OtherwiseHooked(),
-        DispatchingChild(),
-        LoopReplaced(),
-        LoopRemoved(),
-        OnlySuffixed(),
-        OnlySuffixedLoop(),
-    ],
-    ids=lambda resource: type(resource).__name__,
-)
-async def test_a_class_level_hook_that_would_not_guard_the_messages_stops_the_start(
-    resource: object,
-) -> None:
+@falcon.before(authenticate)
+class HookedBoth:
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+class ResponderAdded(HookedBoth):
+    async def on_post(self, req: Any, resp: Any) -> None:
+        pass
+
+
+class ResponderOverridden(HookedBoth):
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+
+class Options:
+    async def on_options(self, req: Any, resp: Any) -> None:
+        pass
+
+
+class ResponderMixedIn(Options, HookedBoth):
+    pass
+
+
+class BothAdded(HookedBase):
+    async def on_post(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+class LoopAdded(HookedBoth):
+    async def on_websocket(self, req: Any, ws: Any) -> None:
+        pass
+
+
+class LoopByLoop(HookedLoop):
+    async def on_websocket(self, req: Any, ws: Any) -> None:
+        await super().on_websocket(req, ws)
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+@falcon_ws_mw.before(authenticate)
+class OurLoop:
+    async def on_websocket(self, req: Any, ws: Any) -> None:
+        pass
+
+
+class OurLoopByLoop(OurLoop):
+    async def on_websocket(self, req: Any, ws: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+class OneLoopHooked:
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    @falcon_ws_mw.before(authenticate)
+    async def on_websocket(self, req: Any, ws: Any) -> None:
+        pass
+
+
+class HookedOneReplaced(OneLoopHooked):
+    on_websocket = falcon_ws_mw.dispatch
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+class OnlyOnRequest:
+    @falcon.before(authenticate)
+    async def on_request(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+class BesideOnRequest:  # which a hook on the class passes over
+    @falcon.before(authenticate)
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_request(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+LOST = [
+    BothKinds,
+    MixedWithAnother,
+    MixedWithAnAfter,
+    OtherDispatch,
+    OtherwiseHooked,
+    DispatchingChild,
+    LoopReplaced,
+    LoopRemoved,
+    OnlySuffixed,
+    OnlySuffixedLoop,
+    HookedBoth,
+    ResponderAdded,
+    ResponderOverridden,
+    ResponderMixedIn,
+    BothAdded,
+    LoopAdded,
+    LoopByLoop,
+    OurLoopByLoop,
+    HookedOneReplaced,
+    OnlyOnRequest,
+    BesideOnRequest,
+]
+
+each_lost = pytest.mark.parametrize('shape', LOST, ids=lambda shape: shape.__name__)
+
+
+async def starts(resource: object) -> None:
     app = install(falcon.asgi.App())
     app.add_route('/ws', resource)
-    with pytest.raises(RuntimeError, match="carry Falcon's hooks"):
-        async with falcon.testing.ASGIConductor(app):
-            pass
+    async with falcon.testing.ASGIConductor(app):
+        pass
+
+
+@each_lost
+async def test_a_class_level_hook_that_would_not_guard_the_messages_stops_the_start(
+    shape: type,
+) -> None:
+    with pytest.raises(RuntimeError, match=r"carry Falcon's hooks \(before authenticate\)"):
+        await starts(shape())
+
+
+@pytest.mark.filterwarnings('ignore:Skipping decoration')  # of on_request: Falcon's own advice
+@each_lost
+async def test_the_cure_that_the_error_names_guards_every_shape(shape: type) -> None:
+    cured = falcon_ws_mw.before(authenticate)(type('Cured', (shape,), {}))
+    assert await refusal(cured()) == 3401
+
+
+async def check_role(req: Any, resp: Any, resource: Any, params: Any, role: str) -> None:
+    if req.get_header('Role') != role:
+        raise falcon.HTTPForbidden
+
+
+@falcon.before(check_role, 'admin')
+class ForAdmins:
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+
+@falcon_ws_mw.before(check_role, 'reader')
+class OurOtherRole(ForAdmins):
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+class FalconsOtherRole(ForAdmins):
+    on_websocket = falcon.before(check_role, role='reader')(falcon_ws_mw.dispatch)
+
+    async def on_ws_ping(self, ws: WebSocket) -> None:
+        pass
+
+
+@pytest.mark.parametrize('shape', [OurOtherRole, FalconsOtherRole])
+async def test_the_same_action_with_other_arguments_is_another_hook(shape: type) -> None:
+    with pytest.raises(RuntimeError, match=r'\(before check_role\)'):
+        await starts(shape())
+    cured = falcon_ws_mw.before(check_role, 'admin')(type('Cured', (shape,), {}))
+    await starts(cured())
+
+
+# -- what is no lost hook
+
+
+class DispatchBesideAHook:
+    on_websocket = falcon_ws_mw.dispatch
+
+    @falcon.before(note)
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> str:
+        return 'pong'
+
+
+@falcon_ws_mw.before(note)
+class GuardedBesideAHook:
+    on_websocket = falcon_ws_mw.dispatch
+
+    @falcon.before(check_role, 'admin')
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> str:
+        return 'pong'
+
+
+class LoopBesideAHook:
+    @falcon.before(note)
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_websocket(self, req: Any, ws: Any) -> None:
+        await ws.accept()
+        await ws.receive_text()
+
+    async def on_ws_ping(self, ws: WebSocket) -> str:
+        return 'pong'
+
+
+@falcon_ws_mw.after(note_after)
+class OurHookOnAMethod:
+    @falcon_ws_mw.before(check_role, 'admin')
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> str:
+        return 'pong'
+
+
+class OtherArgumentsEach:
+    @falcon.before(check_role, 'reader')
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    @falcon.before(check_role, 'admin')
+    async def on_post(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> str:
+        return 'pong'
+
+
+class HttpConnect:
+    async def on_get(self, req: Any, resp: Any) -> None:
+        pass
+
+    @falcon.before(note)
+    async def on_connect(self, req: Any, resp: Any) -> None:
+        pass
+
+    async def on_ws_ping(self, ws: WebSocket) -> str:
+        return 'pong'
+
+
+@pytest.mark.parametrize(
+    'shape',
+    [
+        DispatchBesideAHook,
+        GuardedBesideAHook,
+        LoopBesideAHook,
+        OurHookOnAMethod,
+        OtherArgumentsEach,
+        HttpConnect,
+    ],
+)
+async def test_a_hook_that_is_seen_to_be_for_a_method_alone_is_no_lost_hook(shape: type) -> None:
+    async with talking_to(shape()) as ws:
+        assert (await ask(ws, {'type': 'ping', 'id': 1}))['payload'] == 'pong'
+
+
+async def test_an_action_may_be_an_object_that_is_called() -> None:
+    class Authenticate:
+        async def __call__(self, req: Any, resp: Any, resource: Any, params: Any) -> None:
+            await authenticate(req, resp, resource, params)
+
+    @falcon_ws_mw.before(Authenticate())
+    class ByAnObject:
+        async def on_ws_who(self, ws: WebSocket) -> str:
+            return str(ws.context.user)
+
+    assert await refusal(ByAnObject()) == 3401
+    async with talking_to(ByAnObject(), headers={'Authorization': 'Bearer secret'}) as ws:
+        assert (await ask(ws, {'type': 'who', 'id': 1}))['payload'] == 'ada'
+
+
+# -- beside an old loop
 
 
 async def test_on_ws_connect_beside_a_hooked_loop_stops_the_start() -> None:
@@ -512,6 +795,66 @@ async def test_on_ws_connect_beside_a_hooked_loop_stops_the_start() -> None:
     with pytest.raises(RuntimeError, match=r'on_ws_connect would run before the hook'):
         async with falcon.testing.ASGIConductor(app):
             pass
+
+
+async def test_on_ws_connect_before_a_hooked_loop_of_a_base_stops_the_start() -> None:
+    class Calling(Authenticated, HookedLoop):
+        async def on_websocket(self, req: Any, ws: Any) -> None:
+            await super().on_websocket(req, ws)
+
+        async def on_ws_connect(self, req: Any, ws: WebSocket) -> None:
+            pass
+
+    with pytest.raises(RuntimeError, match=r'on_ws_connect would run before the hook'):
+        await starts(Calling())
+
+
+async def test_on_ws_connect_comes_before_what_comes_after_a_loop() -> None:
+    class Logged:
+        @falcon.after(note_after)
+        async def on_websocket(self, req: Any, ws: Any) -> None:
+            await ws.accept()
+            SEEN.append('loop')
+
+        async def on_ws_connect(self, req: Any, ws: WebSocket) -> None:
+            SEEN.append('connect')
+
+    async with talking_to(Logged()):
+        pass
+    assert SEEN == ['connect', 'loop', 'after']
+
+
+async def test_a_decorator_that_hides_the_hook_before_a_loop_stops_the_start() -> None:
+    def hides(function: Any) -> Any:
+        held = [function]
+
+        @wraps(function)
+        async def hiding(*args: Any, **kwargs: Any) -> None:
+            await held[0](*args, **kwargs)
+
+        return hiding
+
+    class Hidden:
+        @hides
+        @falcon.before(authenticate)
+        async def on_websocket(self, req: Any, ws: Any) -> None:
+            pass
+
+        async def on_ws_ping(self, ws: WebSocket) -> None:
+            pass
+
+    class Shown:
+        @falcon.before(authenticate)
+        @hides
+        async def on_websocket(self, req: Any, ws: Any) -> None:
+            pass
+
+        async def on_ws_ping(self, ws: WebSocket) -> None:
+            pass
+
+    with pytest.raises(RuntimeError, match='put the hook above the decorator'):
+        await starts(Hidden())
+    await starts(Shown())
 
 
 @falcon_ws_mw.before(authenticate)

@@ -48,6 +48,7 @@ ABOVE_THE_LINE = (
 BELOW_THE_LINE = (
     'responders',
     'settings',
+    'guards',
     'signatures',
     'outbox',
     'sides',

@@ -18,13 +18,13 @@ from falcon import OperationNotAllowed, WebSocketDisconnected
 from falcon import WebSocketPayloadType as PayloadType
 import falcon.asgi
 
-from falcon_ws_mw import cancellation, close_codes, falcon_internals
+from falcon_ws_mw import cancellation, close_codes, falcon_internals, guards
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.conversation import Conversation
 from falcon_ws_mw.envelope import text_frame
 from falcon_ws_mw.errors import UnhandledMessage
 from falcon_ws_mw.sides import State
-from falcon_ws_mw.stream import Stream, Taken, asks_by_itself
+from falcon_ws_mw.stream import Source, Stream, Taken, asks_by_itself
 from falcon_ws_mw.websocket import WebSocket
 
 logger = logging.getLogger('falcon_ws_mw')
@@ -129,7 +129,7 @@ class AdoptedConversation(Conversation):
         kwargs: As for `Conversation`.
     """
 
-    __slots__ = ('_old', '_on_websocket', '_stream')
+    __slots__ = ('_old', '_on_websocket', '_source', '_stream')
 
     def __init__(
         self,
@@ -139,15 +139,18 @@ class AdoptedConversation(Conversation):
         **kwargs: Any,
     ) -> None:
         self._old = old
-        self._on_websocket = on_websocket
+        self._on_websocket = guards.let_through(on_websocket, self._let_through)
         super().__init__(*args, **kwargs)
+        self._source = falcon_internals.read_through(old, Source)
         receive = falcon_internals.redirect(old, self._receive, self._send)
         self._stream = Stream(
             receive,
+            self._received,
             self._take,
             self._handle_taken,
             self._disconnect_event,
             asks=asks_by_itself(on_websocket),
+            hooked=self._on_websocket is not on_websocket,
         )
         if self._handshake.decided:  # another component has accepted
             self._connection.opened()
@@ -175,15 +178,29 @@ class AdoptedConversation(Conversation):
         await self._on_websocket(self._ws.req, self._ws, **self._uri_params)
         await self._old.close()
 
+    def _let_through(self) -> None:
+        self._stream.let_through()
+
     async def run(self) -> None:
-        """Clean up, once Falcon has done with the connection."""
+        """Clean up, once Falcon has done with the connection.
+
+        Without `on_ws_connect` nobody has met a client that the loop, or a hook before it, refused:
+        nobody is told that it has gone.
+        """
         await self._stream.end(cancelled=cancellation.is_for_this_task())
         self._count_forgotten()
+        refused = self._handshake.refused or self._stream.hooked
+        if refused and self._table.connect is None:
+            self._owes_disconnect = False
         code = falcon_internals.close_code_of(self._old)
         await self._connection.end(close_codes.ABNORMAL if code is None else code)
         await self._finish()
 
     # -- what Falcon's socket receives and sends
+
+    def _received(self, event: Event) -> None:
+        if self._source is not None:
+            self._source.received(event)
 
     async def _receive(self) -> Event:
         event = await self._stream.receive()
@@ -201,6 +218,8 @@ class AdoptedConversation(Conversation):
         elif event['type'] == 'websocket.close':
             self._manager.remove_connection(connection.id)
             if self._handshake.decided:
+                if connection.state is State.OPEN:
+                    self._stream.closed_by_loop = not self._stream.is_handling()
                 await connection.close_with(event)
             else:
                 await self._handshake.send(event)
@@ -216,7 +235,7 @@ class AdoptedConversation(Conversation):
                 raise connection.error  # noqa: B904
 
     def _disconnect_event(self) -> Event | None:
-        """What the loop receives once the library, a handler or itself has closed.
+        """What the loop receives once the library or a handler has closed, and when it asks anew.
 
         Where a send has failed, the server knows better how the connection ended.
         """
@@ -247,9 +266,15 @@ class AdoptedConversation(Conversation):
             await self._handle_error(error, taken.incoming, taken.event)
 
     def _count_forgotten(self) -> None:
-        """Count what was taken, but nobody came back for."""
+        """Count what was taken, but nobody came back for.
+
+        What a hook did not let through was answered by its refusal.
+        """
+        if self._stream.hooked:
+            return
         events = [] if self._stream.held is None else [self._stream.held]
         events += falcon_internals.unread_events(self._old)
+        events += self._unreceived(events)
         types = [taken.incoming.type for event in events if (taken := self._take(event))]
         if types and not self._manager.forgotten[self._table.name]:
             logger.warning(
@@ -261,3 +286,17 @@ class AdoptedConversation(Conversation):
             )
         if types:
             self._manager.forgotten[self._table.name] += len(types)
+
+    def _unreceived(self, known: list[Event]) -> list[Event]:
+        """What Falcon's reader had in hand when it was stopped, and what the server still has.
+
+        Not where the library or a handler has closed: that was the answer to what came behind it.
+        """
+        source = self._source
+        if source is None or not (self._stream.closed_by_loop or self._disconnect_event() is None):
+            return []
+        in_hand = source.pending
+        found = [] if in_hand is None or any(in_hand is event for event in known) else [in_hand]
+        if not (self._handshake.refused or falcon_internals.reads_ahead(self._old)):
+            found += source.rest()
+        return found

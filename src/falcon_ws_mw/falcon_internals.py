@@ -7,11 +7,12 @@ fall-back; `tests/test_falcon_internals.py` runs them with and without the priva
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 import inspect
 import json
 import re
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import falcon
 import falcon.asgi
@@ -163,6 +164,38 @@ def redirect(ws: falcon.asgi.WebSocket, receive: Receive, send: Send) -> Receive
     return original
 
 
+ReadThrough = TypeVar('ReadThrough', bound=Receive)
+
+
+def read_through(
+    ws: falcon.asgi.WebSocket, through: Callable[[Receive], ReadThrough]
+) -> ReadThrough | None:
+    """Put something between the server's receive and Falcon's socket with its reader.
+
+    Fall-back: `None`, and nothing is put there.
+    """
+    receiver: Any = getattr(ws, '_buffered_receiver', None)
+    receive: Receive | None = getattr(receiver, '_asgi_receive', None)
+    if receiver is None or receive is None:
+        return None
+    between = through(receive)
+    receiver._asgi_receive = between
+    if getattr(ws, '_asgi_receive', None) == receive:  # nothing reads ahead
+        ws._asgi_receive = between
+    return between
+
+
+def reads_ahead(ws: falcon.asgi.WebSocket) -> bool:
+    """Whether Falcon's reader still runs, so that nobody else may read.
+
+    Fall-back: `True`.
+    """
+    receiver: Any = getattr(ws, '_buffered_receiver', None)
+    if not hasattr(receiver, '_pump_task'):
+        return True
+    return receiver._pump_task is not None and not receiver._pump_task.done()
+
+
 def send_directly(ws: falcon.asgi.WebSocket, through: Send, send: Send) -> None:
     """Make Falcon's socket send by the server's function, where it sends through one of ours.
 
@@ -192,25 +225,48 @@ def unread_events(ws: falcon.asgi.WebSocket) -> list[Any]:
     return list(getattr(getattr(ws, '_buffered_receiver', None), '_messages', ()))
 
 
-def falcon_hooks(function: object) -> list[tuple[str, object]]:
+@dataclass(frozen=True, slots=True)
+class FalconHook:
+    """One of Falcon's own hooks, or what has to be like one. Equal where it does the same.
+
+    Attributes:
+        kind: `'before'` or `'after'`.
+        action: What it runs, `None` where Falcon hides it.
+        args: The action's further arguments, `None` where Falcon hides them.
+        kwargs: Its further keyword arguments, likewise.
+        function: What Falcon made of the function that the hook stands around.
+    """
+
+    kind: str
+    action: object
+    args: tuple[Any, ...] | None
+    kwargs: dict[str, Any] | None
+    function: object = field(default=None, compare=False)
+
+
+def falcon_hooks(function: object) -> list[FalconHook]:
     """Falcon's own hooks (`falcon.before`, `falcon.after`) around a function, outermost first.
 
-    Each is told by the name of Falcon's wrapper, which says before or after, and its action.
-
-    Fall-back: none are seen; where only the action is hidden, it is `None`.
+    Fall-back: none are seen; where only what they run is hidden, that is `None`.
     """
-    found: list[tuple[str, object]] = []
+    found: list[FalconHook] = []
     while inspect.isroutine(function):  # nothing else is asked: it may answer anything
         if getattr(function, '__globals__', {}).get('__name__') == 'falcon.hooks':
-            code = getattr(function, '__code__', None)
-            names = getattr(code, 'co_freevars', ())
-            cells = dict(zip(names, getattr(function, '__closure__', None) or (), strict=False))
-            action = cells.get('async_action', cells.get('sync_action'))
-            found.append(
-                (getattr(code, 'co_name', ''), None if action is None else action.cell_contents)
-            )
+            found.append(_falcon_hook(function))
         function = getattr(function, '__wrapped__', None)
     return found
+
+
+def _falcon_hook(function: object) -> FalconHook:
+    code = getattr(function, '__code__', None)
+    names = getattr(code, 'co_freevars', ())
+    contents = [cell.cell_contents for cell in getattr(function, '__closure__', None) or ()]
+    held = dict(zip(names, contents, strict=False))
+    action = held.get('async_action', held.get('sync_action'))
+    if getattr(action, '__globals__', {}).get('__name__') == 'falcon.util.sync':
+        action = getattr(action, '__wrapped__', action)  # Falcon wraps a sync one anew each time
+    kind = getattr(code, 'co_name', '').removeprefix('do_')
+    return FalconHook(kind, action, held.get('action_args'), held.get('action_kwargs'), function)
 
 
 def is_default_text_handler(handler: object) -> bool:

@@ -17,9 +17,10 @@ import falcon
 import falcon.asgi
 
 from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.guards import AFTER_ATTRIBUTE, BEFORE_ATTRIBUTE, Hook, mark_alone
 from falcon_ws_mw.handshake import SCOPE_KEY, Handshake
 from falcon_ws_mw.resource import WebSocketResource
-from falcon_ws_mw.responders import AFTER_ATTRIBUTE, BEFORE_ATTRIBUTE, Hook, mark_dispatch
+from falcon_ws_mw.responders import mark_dispatch
 from falcon_ws_mw.signatures import place
 
 Target = TypeVar('Target', bound=Callable[..., Any])
@@ -41,14 +42,15 @@ def before(action: Action, *args: Any, **kwargs: Any) -> Callable[[Target], Targ
     handshake, before `on_ws_connect`.
 
     Args:
-        action: A coroutine function `action(req, resp, resource, params, *args, **kwargs)`. For a
-            WebSocket `resp` is the `ws`, as with Falcon's own hooks. It may raise `HTTPError`,
-            which refuses the handshake or answers the message, and change values in `params`.
+        action: A coroutine function `action(req, resp, resource, params, *args, **kwargs)`, or an
+            object that can be called like one. For a WebSocket `resp` is the `ws`, as with Falcon's
+            own hooks. It may raise `HTTPError`, which refuses the handshake or answers the message,
+            and change values in `params`.
         args: Further arguments for it.
         kwargs: Further keyword arguments for it.
 
     Raises:
-        ConfigurationError: If the action is no coroutine function.
+        ConfigurationError: If calling the action gives no coroutine.
     """
     return _decorator(Hook(action, args, kwargs), falcon.before, BEFORE_ATTRIBUTE, _run_before)
 
@@ -61,13 +63,13 @@ def after(action: Action, *args: Any, **kwargs: Any) -> Callable[[Target], Targe
     `on_websocket`, once after `on_ws_disconnect`.
 
     Args:
-        action: A coroutine function `action(req, resp, resource, *args, **kwargs)`. For a WebSocket
-            `resp` is the `ws`.
+        action: A coroutine function `action(req, resp, resource, *args, **kwargs)`, or an object
+            that can be called like one. For a WebSocket `resp` is the `ws`.
         args: Further arguments for it.
         kwargs: Further keyword arguments for it.
 
     Raises:
-        ConfigurationError: If the action is no coroutine function.
+        ConfigurationError: If calling the action gives no coroutine.
     """
     return _decorator(Hook(action, args, kwargs), falcon.after, AFTER_ATTRIBUTE, _run_after)
 
@@ -100,7 +102,10 @@ def _decorator(
     attribute: str,
     run: Callable[[Hook, Callable[..., Awaitable[Any]]], Callable[..., Awaitable[Any]]],
 ) -> Callable[[Target], Target]:
-    if not inspect.iscoroutinefunction(hook.action):
+    if not (
+        inspect.iscoroutinefunction(hook.action)
+        or inspect.iscoroutinefunction(getattr(type(hook.action), '__call__', None))  # noqa: B004
+    ):
         raise ConfigurationError(f'{hook.action!r} is not a coroutine function: write `async def`')
 
     def decorate(target: Target) -> Target:
@@ -113,6 +118,7 @@ def _decorator(
             return decorated  # type: ignore[no-any-return]
         if _FALCONS.fullmatch(target.__name__):
             responder: Any = falcons(hook.action, *hook.args, **hook.kwargs)(target)
+            mark_alone(responder)
             return responder  # type: ignore[no-any-return]
         if not inspect.iscoroutinefunction(target):
             raise ConfigurationError(

@@ -18,6 +18,7 @@ from falcon_ws_mw.client_topics import with_client_topics
 from falcon_ws_mw.conversation import Conversation
 from falcon_ws_mw.envelope import Codec
 from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.guards import check_loop
 from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
 from falcon_ws_mw.options import (
     DEFAULT_LIMITS,
@@ -329,12 +330,8 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             short_names=issubclass(cls, WebSocketResource),
         )
         adopted = _own_on_websocket(resource) not in {None, hooks.dispatch}
-        if adopted and table.connect and falcon_internals.falcon_hooks(resource.on_websocket):  # type: ignore[attr-defined]
-            raise ConfigurationError(
-                f'{table.connect.name} would run before the hook that guards on_websocket: do its '
-                'work at the start of on_websocket, or end the loop by '
-                '`on_websocket = falcon_ws_mw.dispatch`, where the hook comes first'
-            )
+        if adopted:
+            check_loop(cls, table.connect)
         if adopted and table.unhandled is not None:
             raise ConfigurationError(
                 f'{table.unhandled.name} would never be called: what no on_ws_<type> takes goes to '

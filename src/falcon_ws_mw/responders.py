@@ -8,18 +8,22 @@ client sends can reach another attribute.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import inspect
-import re
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-import falcon
-
-from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.envelope import RESERVED_TYPES
 from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.guards import (
+    AFTER_ATTRIBUTE,
+    BEFORE_ATTRIBUTE,
+    Hook,
+    check_hooks,
+    mark_of,
+    recorded,
+)
 from falcon_ws_mw.options import DEFAULT_SETTINGS, RouteSettings
 from falcon_ws_mw.settings import has_client_topics, read_settings
 from falcon_ws_mw.signatures import RESERVED_NAMES, Responder, SignatureReader, place
@@ -39,15 +43,8 @@ SHORT_NAMES: Final = {
 }
 """The same on a `WebSocketResource`, which is no Falcon resource: no HTTP CONNECT is mapped."""
 
-_ORDINARY: Final = re.compile(
-    rf'(?!on_websocket$)(?!on_ws_)on_({"|".join(falcon.COMBINED_METHODS).lower()})(_\w+)?'
-)
-"""Names of the responders that Falcon's hooks know, but for `on_websocket` itself."""
-
 _SHORT_LIFE_CYCLE: Final = frozenset({*SHORT_NAMES.values(), 'on_message'})
 
-BEFORE_ATTRIBUTE: Final = '_falcon_ws_before'
-AFTER_ATTRIBUTE: Final = '_falcon_ws_after'
 _TYPES_ATTRIBUTE: Final = '_falcon_ws_types'
 _DEFAULT_ATTRIBUTE: Final = '_falcon_ws_default'
 _DISPATCH_ATTRIBUTE: Final = '_falcon_ws_dispatch'
@@ -94,7 +91,7 @@ def is_dispatch(on_websocket: object) -> bool:
     function = getattr(on_websocket, '__func__', on_websocket)
     while inspect.isroutine(function) and hasattr(function, '__wrapped__'):
         function = function.__wrapped__
-    return bool(_mark(function, _DISPATCH_ATTRIBUTE, False))
+    return bool(mark_of(function, _DISPATCH_ATTRIBUTE, False))
 
 
 def _is_type_name(name: object) -> bool:
@@ -137,18 +134,6 @@ class ResponderTable:
     settings: RouteSettings
 
 
-class Hook(NamedTuple):
-    """An action of one of our own hooks, and its further arguments."""
-
-    action: Callable[..., Awaitable[None]]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    def __call__(self, *positional: Any) -> Awaitable[None]:
-        """Run it."""
-        return self.action(*positional, *self.args, **self.kwargs)
-
-
 _known: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 
 
@@ -187,7 +172,8 @@ def build_table(
             f'{place(cls)}: the URI field {{{shadowing[0]}}} has a name that the library uses '
             f'for its own arguments ({", ".join(sorted(RESERVED_NAMES))}): rename the field'
         )
-    _check_hooks(cls)
+    names = {name for name, *_ in _candidates(cls)}
+    check_hooks(cls, names | _SHORT_LIFE_CYCLE if short_names else names)
     reader = SignatureReader(cls, fields, fields_elsewhere)
     messages: dict[str, Responder] = {}
     for name, function, types in _candidates(cls):
@@ -209,8 +195,8 @@ def build_table(
         disconnect=life_cycle['on_ws_disconnect'],
         unhandled=life_cycle['on_ws_unhandled'],
         any_message=any_message and reader.read('on_message', any_message, ('ws', 'message')),
-        before=_recorded(cls, BEFORE_ATTRIBUTE),
-        after=_recorded(cls, AFTER_ATTRIBUTE),
+        before=recorded(cls, BEFORE_ATTRIBUTE),
+        after=recorded(cls, AFTER_ATTRIBUTE),
         settings=read_settings(cls, settings),
     )
 
@@ -234,22 +220,16 @@ def _candidates(cls: type) -> list[tuple[str, Any, tuple[str, ...]]]:
 def _marked_types(cls: type, name: str) -> tuple[str, ...]:
     """What `@handles_message` says of a method; one that overrides it need not say it again."""
     for base in cls.__mro__:
-        types: tuple[str, ...] = _mark(vars(base).get(name), _TYPES_ATTRIBUTE, ())
+        types: tuple[str, ...] = mark_of(vars(base).get(name), _TYPES_ATTRIBUTE, ())
         if types:
             return types
     return ()
 
 
-def _mark(member: object, attribute: str, default: Any) -> Any:
-    """A mark of ours on a function. Other things are not asked: they may answer anything."""
-    function = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
-    return vars(function).get(attribute, default) if inspect.isfunction(function) else default
-
-
 def _defined(cls: type, name: str) -> Any:
     """An attribute that the app defined, `None` if it did not."""
     member = inspect.getattr_static(cls, name, None)
-    return None if _mark(member, _DEFAULT_ATTRIBUTE, False) else member
+    return None if mark_of(member, _DEFAULT_ATTRIBUTE, False) else member
 
 
 def _life_cycle(
@@ -292,61 +272,3 @@ def _check_type(cls: type, name: str, message_type: str, taken: Mapping[str, Res
             f'{where} answers messages of type {message_type!r}, and so does '
             f'{taken[message_type].name}: keep one'
         )
-
-
-# -- hooks
-
-
-def _check_hooks(cls: type) -> None:
-    """Refuse Falcon's own hooks where they would be lost.
-
-    Around an `on_ws_*` method they get arguments that are not theirs. Around a class they wrap what
-    Falcon knows as responders: what is around all of those was meant for the messages too, and has
-    to be around `dispatch`, or be one of ours. A hook of ours on each message does not do for it:
-    it may check something else.
-    """
-    cure = 'use falcon_ws_mw.before and after, or say `on_websocket = falcon_ws_mw.dispatch`'
-    short_life_cycle = [(name, _defined(cls, name), ()) for name in _SHORT_LIFE_CYCLE]
-    for name, function, _ in (*_candidates(cls), *short_life_cycle):
-        if falcon_internals.falcon_hooks(function):
-            raise ConfigurationError(
-                f"{place(function, cls)}: {cls.__qualname__}.{name} carries one of Falcon's hooks, "
-                f'which do not know its arguments: {cure}'
-            )
-    own = getattr(cls, 'on_websocket', None)
-    if own is not None and not is_dispatch(own):
-        return  # an old loop is guarded as it was, and its messages with it
-    guards = falcon_internals.falcon_hooks(own)
-    guards += [('do_before', hook.action) for hook in _recorded(cls, BEFORE_ATTRIBUTE)]
-    guards += [('do_after', hook.action) for hook in _recorded(cls, AFTER_ATTRIBUTE)]
-    if any(hook not in guards for hook in _hooks_elsewhere(cls)):
-        raise ConfigurationError(
-            f"{place(cls)}: the other responders of {cls.__qualname__} carry Falcon's hooks, and "
-            f'its on_ws_* methods do not, so nothing guards its messages: {cure}'
-        )
-
-
-def _hooks_elsewhere(cls: type) -> list[tuple[str, object]]:
-    """Which of Falcon's hooks are around everything else that the class answers with.
-
-    A hook on the class is around all of it; a hook on one responder is that one's business. A loop
-    that was replaced or removed counts with whatever was around it.
-    """
-    responders = [
-        falcon_internals.falcon_hooks(getattr(cls, name))
-        for name in dir(cls)
-        if _ORDINARY.fullmatch(name) and callable(getattr(cls, name))
-    ]
-    common = [
-        hook
-        for hook in (responders[0] if responders else [])
-        if all(hook in others for others in responders)
-    ]
-    loops = [vars(base).get('on_websocket') for base in cls.__mro__]
-    return common + [hook for loop in loops for hook in falcon_internals.falcon_hooks(loop)]
-
-
-def _recorded(cls: type, attribute: str) -> tuple[Hook, ...]:
-    """Our own hooks on a class and on the classes it is made of, in the order in which they run."""
-    bases = cls.__mro__ if attribute == BEFORE_ATTRIBUTE else reversed(cls.__mro__)
-    return tuple(hook for base in bases for hook in vars(base).get(attribute, ()))

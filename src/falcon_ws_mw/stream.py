@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+import contextlib
 from contextvars import ContextVar
 import inspect
 import logging
@@ -22,6 +23,9 @@ one that only sends. From then on taken messages are handled beside it. A loop w
 `receive_…` is not taken for one, however long it checks who is there."""
 
 
+MAX_REST: Final = 10_000
+"""How many events are looked through at most after the end, for taken messages among them."""
+
 _RECEIVES: Final = frozenset({'receive_text', 'receive_data', 'receive_media'})
 
 
@@ -36,6 +40,60 @@ class Taken(NamedTuple):
     event: Event
 
 
+class Source:
+    """The server's receive, and what was read from it that nobody has received.
+
+    Args:
+        receive: The server's.
+
+    Attributes:
+        pending: The last event that was read, until it is received.
+        ended: Whether the end of the connection has been read.
+    """
+
+    __slots__ = ('_receive', 'ended', 'pending')
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.pending: Event | None = None
+        self.ended = False
+
+    async def __call__(self) -> Event:
+        """Read."""
+        self.pending = event = await self._receive()
+        self.ended = event['type'] == 'websocket.disconnect'
+        return event
+
+    def received(self, event: Event) -> None:
+        """Somebody has got an event."""
+        if event is self.pending:
+            self.pending = None
+
+    def rest(self) -> Iterator[Event]:
+        """What the server still gives without waiting, once nobody reads any more."""
+        for _ in range(MAX_REST):
+            event = None if self.ended else _without_waiting(self._receive)
+            if event is None:
+                return
+            self.ended = event['type'] == 'websocket.disconnect'
+            yield event
+
+
+def _without_waiting(receive: Receive) -> Event | None:
+    """One step of a receive, by hand: the connection is over, so nothing is worth a wait."""
+    steps = receive().__await__()
+    with contextlib.suppress(Exception):  # servers tell the end in many ways
+        try:
+            next(steps)
+        except StopIteration as given:
+            event: Event = given.value
+            return event
+        close = getattr(steps, 'close', None)  # granian's future has none, and is left alone
+        if close is not None:
+            close()
+    return None
+
+
 class Stream:
     """What the old loop receives: everything but the taken messages.
 
@@ -43,15 +101,26 @@ class Stream:
     receive; the next receive waits for it. Until the loop has asked for the first time, a reader
     may stand in for it: then a read may be under way that the loop has to take over.
 
+    While hooks run before the loop, nothing is taken: they decide who may be handled at all, and
+    what they receive is theirs.
+
     Args:
         receive: Where events come from.
+        received: Told of each event that has come.
         take: Tells whether an event is a taken message.
         handle: Handles one.
         ended: What to say instead of reading, once the connection has been closed.
         asks: Whether the loop is known to receive, and so needs nobody to stand in for it.
+        hooked: Whether hooks run before the loop, which starts by `let_through` then.
+
+    Attributes:
+        held: What the stand-in read that was the loop's own.
+        hooked: Whether hooks have yet to let the client through.
+        closed_by_loop: Whether the loop has closed, and so receives what it would from Falcon.
     """
 
     __slots__ = (
+        '_accepted',
         '_aside',
         '_asked',
         '_asks',
@@ -60,50 +129,74 @@ class Stream:
         '_handler',
         '_read',
         '_receive',
+        '_received',
         '_take',
         '_timer',
+        'closed_by_loop',
         'held',
+        'hooked',
     )
 
     def __init__(
         self,
         receive: Receive,
+        received: Callable[[Event], None],
         take: Callable[[Event], Taken | None],
         handle: Callable[[Taken], Awaitable[None]],
         ended: Callable[[], Event | None],
         *,
         asks: bool,
+        hooked: bool,
     ) -> None:
         self._ended = ended
         self._receive = receive
+        self._received = received
         self._take = take
         self._handle = handle
         self._asks = asks
+        self.hooked = hooked
+        self._accepted = False
         self._asked = False
         self._timer: asyncio.TimerHandle | None = None
         self._aside: asyncio.Task[None] | None = None
         self._read: asyncio.Future[Event] | None = None
         self._handler: asyncio.Task[None] | None = None
         self.held: Event | None = None
+        self.closed_by_loop = False
 
     def accepted(self) -> None:
         """From here on the loop can ask; if it does not, it only sends."""
-        if not (self._asked or self._asks):
+        self._accepted = True
+        self._wait_for_it()
+
+    def let_through(self) -> None:
+        """The hooks before the loop have passed: it starts."""
+        self.hooked = False
+        if self._accepted:
+            self._wait_for_it()
+
+    def is_handling(self) -> bool:
+        """Whether this is said from the handler of a taken message."""
+        return _handled_by.get() is self
+
+    def _wait_for_it(self) -> None:
+        if not (self._asked or self._asks or self.hooked):
             self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._stand_in)
 
     async def receive(self) -> Event:
         """The next event for the old loop."""
-        if _handled_by.get() is self:
+        if self.is_handling():
             raise OperationNotAllowed(
                 'an on_ws_<type> beside an on_websocket cannot receive: that loop does'
             )
+        if self.hooked:
+            return await self._event()
         self._asked = True
         if self._timer is not None:
             self._timer.cancel()
         while True:
             await self._handled()
-            event = self._ended() or await self._next()
-            event = self._ended() or event
+            event = await self._event()
             taken = self._take(event)
             if taken is None:
                 return event
@@ -139,6 +232,10 @@ class Stream:
                 self._handler = None
             handler.result()
 
+    async def _event(self) -> Event:
+        event = self._ended() or await self._next()
+        return event if self.closed_by_loop else self._ended() or event
+
     async def _next(self) -> Event:
         if self.held is not None:
             event, self.held = self.held, None
@@ -147,7 +244,12 @@ class Stream:
             await asyncio.wait([self._read])
             taken_over, self._read = self._read, None
             return taken_over.result()
-        return await self._receive()
+        return await self._fetch()
+
+    async def _fetch(self) -> Event:
+        event = await self._receive()
+        self._received(event)
+        return event
 
     def _has_asked(self) -> bool:
         return self._asked
@@ -163,7 +265,7 @@ class Stream:
         it would overtake it.
         """
         while not (self._has_asked() or self._ended()):
-            self._read = read = asyncio.ensure_future(self._receive())
+            self._read = read = asyncio.create_task(self._fetch())
             await asyncio.wait([read])
             if self._has_asked():
                 return  # it takes the read over
