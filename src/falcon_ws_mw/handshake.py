@@ -8,7 +8,7 @@ client as more than the plain 403 that Falcon makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -191,3 +191,20 @@ def _response_of(
         if name not in names:
             pairs.append((name, value))
     return body, [(name.encode('latin-1'), value.encode('latin-1')) for name, value in pairs]
+
+
+def encoded_headers(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]],
+) -> list[tuple[bytes, bytes]]:
+    """The headers of an accept, as ASGI wants them.
+
+    Raises:
+        ValueError: If the subprotocol is among them.
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    encoded = [(name.lower().encode('ascii'), value.encode('ascii')) for name, value in pairs]
+    if any(name == b'sec-websocket-protocol' for name, _ in encoded):
+        raise ValueError(
+            'headers contain sec-websocket-protocol: name it as `subprotocol` instead (ASGI spec)'
+        )
+    return encoded

@@ -105,7 +105,7 @@ class Inbox:
             event = await self._take()
         finally:
             self._library_waits = False
-        if self._task is None and not self._queue:
+        if self._task is None and not self._queue and self._error is None:
             self._queue = None
             self._look()
         return event
@@ -198,6 +198,8 @@ class Inbox:
             self._task = asyncio.create_task(
                 self._read_ahead(), name=f'falcon_ws_mw reader {self._connection.id}'
             )
+            # A task that is cancelled before its first step never runs, not even its `finally`.
+            self._task.add_done_callback(self._reads_no_more)
 
     async def _read_ahead(self) -> None:
         try:
@@ -208,6 +210,10 @@ class Inbox:
         except Exception as error:  # noqa: BLE001  # the server's; whoever takes next gets it
             self._error = error
         finally:
+            self._reads_no_more(self._task)
+
+    def _reads_no_more(self, task: asyncio.Task[None] | None) -> None:
+        if self._task is task:
             self._task = None
             _wake(self._news)
 

@@ -16,7 +16,7 @@ from typing import Any
 from falcon_ws_mw import close_codes
 from falcon_ws_mw.backends import Backend, open_backend
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Codec, Frame, Sendable, frame_bytes
+from falcon_ws_mw.envelope import Codec, Sendable, frame_bytes
 from falcon_ws_mw.errors import ConnectionNotFound
 from falcon_ws_mw.fanout import Websockets, post_all, those_who_can_take
 from falcon_ws_mw.foreign import SendsFrames, frame_sender
@@ -73,9 +73,8 @@ class WebSocketConnectionManager:
             TypeError: If the message cannot be encoded.
             MessageTooBig: If it is longer than the connection's outbox.
         """
-        frame = self.codec.encode(message)
         connection = self._registry.get(connection_id)
-        report = self._post_all([connection], frame)
+        report = self._send([connection], message)
         if report.dropped and connection.state not in {State.HANDSHAKE, State.OPEN}:
             raise ConnectionNotFound(connection_id)
         return report
@@ -115,21 +114,13 @@ class WebSocketConnectionManager:
         """
         if not isinstance(room, str) and isinstance(room, Iterable):
             room = tuple(room)
+        members = _members(self._registry.rooms, 'room', room)
         key = None if coalesce is None else ('room', room, coalesce)
-        return self._deliver(
-            self._registry.rooms,
-            'room',
-            room,
-            message,
-            exclude_ids,
-            slow_consumer=slow_consumer,
-            key=key,
-        )
+        return self._send(members, message, exclude_ids, slow_consumer=slow_consumer, key=key)
 
     async def broadcast(self, message: Sendable, exclude_ids: Iterable[str] = ()) -> DeliveryReport:
         """Send to every connection. Else like `broadcast_to_room`."""
-        frame = self.codec.encode(message)
-        return self._post_all(list(self._connections.values()), frame, exclude_ids)
+        return self._send(list(self._connections.values()), message, exclude_ids)
 
     async def publish(
         self,
@@ -154,20 +145,19 @@ class WebSocketConnectionManager:
             TypeError: If the message cannot be encoded; then nobody gets it.
             MessageTooBig: If it is longer than the outbox of everybody who would get it.
         """
-        frame = self.codec.encode(message)
         members = self._registry.topics.members(check_topic(topic))
         key = None if coalesce is None else ('topic', topic, coalesce)
-        return self._post_all(members, frame, exclude_ids, slow_consumer=slow_consumer, key=key)
+        return self._send(members, message, exclude_ids, slow_consumer=slow_consumer, key=key)
 
     async def send_to_user(self, user_id: str, message: Sendable) -> DeliveryReport:
         """Send to all connections of a user. Else like `broadcast_to_room`."""
-        return self._deliver(self._registry.users, 'user', user_id, message)
+        return self._send(_members(self._registry.users, 'user', user_id), message)
 
     async def broadcast_to_users(
         self, user_ids: Iterable[str], message: Sendable
     ) -> DeliveryReport:
         """Send to all connections of several users. Else like `broadcast_to_room`."""
-        return self._deliver(self._registry.users, 'user', user_ids, message)
+        return self._send(_members(self._registry.users, 'user', user_ids), message)
 
     # -- membership from outside a handler
 
@@ -282,11 +272,7 @@ class WebSocketConnectionManager:
         Raises:
             InvalidName: If the name is not a room name.
         """
-        users: dict[str, int] = {}
-        for connection in self._registry.rooms.members(check_name('room', room)):
-            if connection.user_id is not None:
-                users[connection.user_id] = users.get(connection.user_id, 0) + 1
-        return users
+        return self._registry.users_in(room)
 
     # -- look, here
 
@@ -366,30 +352,17 @@ class WebSocketConnectionManager:
         self.remove_connection(connection.id)
         connection.close(code, reason)
 
-    def _deliver(
-        self,
-        index: Membership[Connection],
-        kind: str,
-        names: str | Iterable[str],
-        message: Sendable,
-        exclude_ids: Iterable[str] = (),
-        **options: Any,
-    ) -> DeliveryReport:
-        if isinstance(names, str) or not isinstance(names, Iterable):
-            members = index.members(check_name(kind, names))
-        else:
-            members = index.union([check_name(kind, name) for name in names])
-        return self._post_all(members, self.codec.encode(message), exclude_ids, **options)
-
-    def _post_all(
+    def _send(
         self,
         members: list[Connection],
-        frame: Frame,
+        message: Sendable,
         exclude_ids: Iterable[str] = (),
         *,
         slow_consumer: SlowConsumer | None = None,
         key: Key | None = None,
     ) -> DeliveryReport:
+        frame = self.codec.encode(message)
+        hash(key)  # what cannot be a key is said before anybody gets anything
         if slow_consumer is not None:
             check_choice('slow_consumer', slow_consumer, SlowConsumer)
         if exclude_ids:
@@ -406,3 +379,11 @@ class WebSocketConnectionManager:
         self.counters.delivered += report.queued
         self.counters.dropped += report.dropped + too_short
         return DeliveryReport(report.queued, report.dropped + too_short) if too_short else report
+
+
+def _members(
+    index: Membership[Connection], kind: str, names: str | Iterable[str]
+) -> list[Connection]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        return index.members(check_name(kind, names))
+    return index.union([check_name(kind, name) for name in names])

@@ -29,11 +29,11 @@ from falcon_ws_mw.options import (
     SlowConsumer,
     check_choice,
 )
-from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
+from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource, check_resource
 from falcon_ws_mw.responders import ResponderTable, build_table, has_responders, is_dispatch
 
 if TYPE_CHECKING:
-    from falcon_ws_mw.falcon_internals import App, Route
+    from falcon_ws_mw.falcon_internals import App
     from falcon_ws_mw.manager import WebSocketConnectionManager
     from falcon_ws_mw.websocket import WebSocket
 
@@ -275,7 +275,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             ConfigurationError: For the first route that cannot work.
         """
         for route in falcon_internals.all_routes(app) or ():
-            _check_resource(route)
+            check_resource(route.resource, route.uri_template)
             if self._may_be_ours(route.resource) and not route.suffixed:
                 table = self._table(app, route.resource, route.uri_template, route.fields)
                 if _own_on_websocket(route.resource) not in {None, hooks.dispatch}:
@@ -379,24 +379,3 @@ def _maker(resource: object) -> Callable[[WebSocket], object]:
         return fresh
 
     return make
-
-
-def _check_resource(route: Route) -> None:
-    """Check what Falcon accepts as a resource, and we know to be a mistake."""
-    resource = route.resource
-    if isinstance(resource, WebSocketResource):
-        raise ConfigurationError(
-            f'{type(resource).__qualname__} at {route.uri_template!r} is a WebSocketResource, one '
-            'for each connection: give the class to app.add_websocket_route, not an instance to '
-            'app.add_route'
-        )
-    if not resource and has_responders(type(resource)):
-        raise ConfigurationError(
-            f'the {type(resource).__qualname__} at {route.uri_template!r} is false, so Falcon '
-            'would call no hook for it: give it a `__bool__` that is true'
-        )
-    if isinstance(resource, type) and has_responders(resource):
-        raise ConfigurationError(
-            f'the resource at {route.uri_template!r} is the class {resource.__qualname__} itself: '
-            'give app.add_route an instance, or the class to app.add_websocket_route'
-        )

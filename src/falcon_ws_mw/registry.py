@@ -6,6 +6,7 @@ connection's own memberships, however many others there are.
 
 from __future__ import annotations
 
+from collections import Counter
 import sys
 
 from falcon_ws_mw.connection import Connection
@@ -116,3 +117,8 @@ class Registry:
         if user_id is not None:
             self.users.add(user_id, connection)
         connection.user_id = user_id
+
+    def users_in(self, room: str) -> dict[str, int]:
+        """The users in a room, each with the number of their connections in it."""
+        users = Counter(each.user_id for each in self.rooms.members(check_name('room', room)))
+        return {user_id: count for user_id, count in users.items() if user_id is not None}

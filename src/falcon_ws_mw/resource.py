@@ -10,7 +10,7 @@ import falcon
 import falcon.asgi
 
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.responders import mark_default
+from falcon_ws_mw.responders import has_responders, mark_default
 from falcon_ws_mw.signatures import place
 
 if TYPE_CHECKING:
@@ -132,3 +132,27 @@ class PerConnectionResource:
 
     def __repr__(self) -> str:
         return f'<{self.cls.__qualname__} per connection>'
+
+
+def check_resource(resource: object, uri_template: str | None) -> None:
+    """Check what Falcon accepts as a resource, and we know to be a mistake.
+
+    Raises:
+        ConfigurationError: If it is one.
+    """
+    if isinstance(resource, WebSocketResource):
+        raise ConfigurationError(
+            f'{type(resource).__qualname__} at {uri_template!r} is a WebSocketResource, one '
+            'for each connection: give the class to app.add_websocket_route, not an instance to '
+            'app.add_route'
+        )
+    if not resource and has_responders(type(resource)):
+        raise ConfigurationError(
+            f'the {type(resource).__qualname__} at {uri_template!r} is false, so Falcon '
+            'would call no hook for it: give it a `__bool__` that is true'
+        )
+    if isinstance(resource, type) and has_responders(resource):
+        raise ConfigurationError(
+            f'the resource at {uri_template!r} is the class {resource.__qualname__} itself: '
+            'give app.add_route an instance, or the class to app.add_websocket_route'
+        )

@@ -13,6 +13,7 @@ from falcon_ws_mw import close_codes
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.envelope import Codec, Sendable, text_frame
+from falcon_ws_mw.handshake import encoded_headers
 from falcon_ws_mw.inbox import Inbox
 from falcon_ws_mw.sides import State
 
@@ -153,7 +154,7 @@ class WebSocket(falcon.asgi.WebSocket):
         if headers:
             if not self.supports_accept_headers:
                 raise OperationNotAllowed('the ASGI server does not support accept headers')
-            event['headers'] = _encoded_headers(headers)
+            event['headers'] = encoded_headers(headers)
         self._handshake.decided = True
         try:
             await self._connection.accept(event)
@@ -390,15 +391,3 @@ class WebSocket(falcon.asgi.WebSocket):
     def _require_known(self) -> None:
         if self.closed or self.id not in self.manager.connections:
             raise WebSocketDisconnected(self._connection.close_code)
-
-
-def _encoded_headers(
-    headers: Mapping[str, str] | Iterable[tuple[str, str]],
-) -> list[tuple[bytes, bytes]]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    encoded = [(name.lower().encode('ascii'), value.encode('ascii')) for name, value in pairs]
-    if any(name == b'sec-websocket-protocol' for name, _ in encoded):
-        raise ValueError(
-            'headers contain sec-websocket-protocol: name it as `subprotocol` instead (ASGI spec)'
-        )
-    return encoded
