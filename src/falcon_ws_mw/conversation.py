@@ -224,12 +224,15 @@ class Conversation:
                         await self._handle_error(error, incoming, event)
                     inbox.in_hand = None
                 except asyncio.CancelledError:
+                    inbox.in_hand = None
                     if not await inbox.goes_on():
                         raise
         finally:
             inbox.in_hand = None
-            await inbox.stop()
-            await self._finish()
+            try:
+                await inbox.stop()
+            finally:
+                await self._finish()
 
     def _is_worth_handling(self) -> bool:
         """Whether to handle a message that arrived before the connection ended."""

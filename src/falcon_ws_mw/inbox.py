@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -301,8 +302,14 @@ class Inbox:
         return True
 
     async def stop(self) -> None:
-        """Read no more."""
-        self.owner = None
+        """Read no more, and let no interruption of ours reach what comes next."""
+        owner, self.owner = self.owner, None
+        if self._interrupted and owner is not None:
+            self._interrupted = False
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)  # it may have been under way still, or been refused
+            if owner.uncancel():
+                raise asyncio.CancelledError
         task = self._task
         if task is not None:
             task.cancel()
