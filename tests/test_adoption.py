@@ -308,6 +308,7 @@ async def test_taken_messages_that_only_the_server_had_read_are_counted(
         ('websockets-sansio', 4),
         ('websockets-sansio', 0),
         ('websockets', 4),
+        ('websockets', 0),
         ('wsproto', 4),
         ('wsproto', 0),
     ],

@@ -852,3 +852,27 @@ async def test_the_end_is_seen_inside_a_send_that_gives_way() -> None:
     await connection.end(1006)
 
     assert taken == []
+
+
+async def test_a_send_may_wait_for_what_others_wait_for_too() -> None:
+    shared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    taken: list[Any] = []
+
+    async def send(event: Event) -> None:
+        await shared
+        taken.append(event)
+
+    async def wait() -> None:
+        await shared
+
+    connection = Connection('c1', send)
+    connection.opened()
+    earlier = asyncio.create_task(wait())  # its turn comes before the writer's
+    connection.post(A)
+    others = [earlier, asyncio.create_task(wait())]
+    await settled()
+    shared.set_result(None)
+    await soon(connection.all_written())
+    await soon(asyncio.gather(*others))
+    assert taken == [A]
+    assert connection.state is State.OPEN

@@ -75,7 +75,7 @@ class Inbox:
         self.reads_directly = True
         self._receiver: asyncio.Future[None] | None = None
         self._receives = False
-        self._interrupted = False
+        self._interrupted: int | None = None  # if so, how often it was cancelled before
         # What follows exists only while it is read ahead.
         self._queue: deque[Event] | None = None
         self._bytes = 0
@@ -279,12 +279,13 @@ class Inbox:
         self.reads_directly = False
         if self._task is not None:
             self._task.cancel()
-        elif self.in_hand is None:
+        if self._cancels_handler if self.in_hand is not None else self._task is None:
             self._interrupt()
 
     def _interrupt(self) -> None:
         if self.owner is not None:
-            self._interrupted = True
+            # On Python 3.11 and 3.12 a `TaskGroup` that failed leaves a count behind.
+            self._interrupted = self.owner.cancelling()
             self.owner.cancel()
 
     async def goes_on(self) -> bool:
@@ -293,9 +294,10 @@ class Inbox:
         Because it was we who had interrupted, and nobody else; or it was a receive that `hung_up`
         cancelled, behind which the end comes next.
         """
-        if self._interrupted and self.owner is asyncio.current_task():
-            self._interrupted = False
-            return self.owner is not None and self.owner.uncancel() == 0
+        before = self._interrupted
+        if before is not None and self.owner is asyncio.current_task():
+            self._interrupted = None
+            return self.owner is not None and self.owner.uncancel() <= before
         if cancellation.is_for_this_task() or self._connection.state is not State.CLOSING:
             return False
         await self._connection.all_written()
@@ -304,11 +306,11 @@ class Inbox:
     async def stop(self) -> None:
         """Read no more, and let no interruption of ours reach what comes next."""
         owner, self.owner = self.owner, None
-        if self._interrupted and owner is not None:
-            self._interrupted = False
+        before, self._interrupted = self._interrupted, None
+        if before is not None and owner is not None:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)  # it may have been under way still, or been refused
-            if owner.uncancel():
+            if owner.uncancel() > before:
                 raise asyncio.CancelledError
         task = self._task
         if task is not None:

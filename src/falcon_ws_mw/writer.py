@@ -80,6 +80,7 @@ class Writer:
             blocked_on: What it waits for.
             steps: The iterator over it.
         """
+        _taken_note_of(blocked_on)
         if hasattr(sending, 'add_done_callback'):
             self._future = blocked_on
             blocked_on.add_done_callback(partial(self._resume, steps))
@@ -175,6 +176,7 @@ class Writer:
         """A future is done: go on with what waited for it, then with what waits in line."""
         try:
             for blocked_on in steps:
+                _taken_note_of(blocked_on)
                 self._future = blocked_on
                 blocked_on.add_done_callback(partial(self._resume, steps))
                 return
@@ -205,6 +207,8 @@ class _Resumed:
         self._steps = steps
 
     def __await__(self) -> Steps:
+        if asyncio.isfuture(self._blocked_on):
+            self._blocked_on._asyncio_future_blocking = True  # see `_taken_note_of`
         try:
             yield self._blocked_on
         except BaseException as error:  # noqa: BLE001  # cancellation belongs inside the send
@@ -213,6 +217,15 @@ class _Resumed:
             except StopIteration:
                 return
         yield from self._steps
+
+
+def _taken_note_of(blocked_on: Any) -> None:
+    """Say that somebody waits for a future, as a task does as soon as a coroutine yields one.
+
+    Until then nobody else can await it (asyncio: "await wasn't used with future").
+    """
+    if asyncio.isfuture(blocked_on):
+        blocked_on._asyncio_future_blocking = False
 
 
 def _done(taken: asyncio.Future[None] | None) -> None:
