@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from asgi_lifespan import LifespanManager
 import falcon
@@ -25,7 +25,10 @@ import pytest
 from falcon_ws_mw import (
     CLOSE_CODES,
     ConfigurationError,
+    DeliveryReport,
     Limits,
+    ManagerStats,
+    WebSocket,
     WebSocketConnectionManager,
     WebSocketDispatchMiddleware,
     WebSocketLifespan,
@@ -33,8 +36,11 @@ from falcon_ws_mw import (
     WorkerStats,
     handles_message,
     install,
+    topic_matches,
 )
-from falcon_ws_mw.reports import WorkerState
+from falcon_ws_mw.options import DisconnectPolicy, SlowConsumer
+from falcon_ws_mw.reports import Counters, WorkerState
+from falcon_ws_mw.settings import _SETTINGS
 
 from .servers import PATIENCE_SECONDS, serve
 
@@ -90,6 +96,10 @@ def table_of(page: str, first_heading: str) -> list[list[str]]:
             rows = itertools.takewhile(lambda line: line.startswith('|'), lines)
             return [[cell.strip() for cell in row.strip('|').split('|')] for row in rows]
     raise LookupError(f'{page} has no table under {first_heading!r}')
+
+
+def code_in(cell: str) -> list[str]:
+    return re.findall('`([^`]+)`', cell)
 
 
 def first_column(page: str, first_heading: str) -> list[str]:
@@ -201,6 +211,27 @@ async def ask(ws: Any, message: str | bytes | dict[str, Any]) -> Any:
         ('handlers.md', '/slow', {'type': 'hello'}, 'hello'),
         ('rooms-and-users.md', '/chat/garden?user=ada', {'type': 'who'}, {'ada': 1}),
         ('rooms-and-users.md', '/chat/garden?user=ada', {'type': 'say'}, {'reached': 0}),
+        ('rooms-and-users.md', '/prices', {'type': 'watch', 'payload': {'kind': 'tea'}}, None),
+        (
+            'rooms-and-users.md',
+            '/prices',
+            {'type': 'quote', 'payload': {'kind': 'tea'}},
+            {'reached': 0},
+        ),
+        (
+            'rooms-and-users.md',
+            '/feeds',
+            {'type': 'subscribe', 'payload': {'topic_filter': 'news/+'}},
+            {'topic_filter': 'news/+'},
+        ),
+        (
+            'rooms-and-users.md',
+            '/feeds',
+            {'type': 'subscribe', 'payload': {'topic_filter': 'news/#'}},
+            403,
+        ),
+        ('slow-peers.md', '/export', {'type': 'export', 'payload': {'pages': 3}}, {'pages': 3}),
+        ('slow-peers.md', '/thumbnails', {'type': 'make', 'payload': {}}, 'accepted'),
         ('workers.md', '/reports', {'type': 'makeReport'}, 'accepted'),
     ],
 )
@@ -282,6 +313,108 @@ async def test_a_loop_of_your_own_gets_broadcasts(monkeypatch: pytest.MonkeyPatc
         assert await ws.receive_json() == {'type': 'news'}
 
 
+class SlowSocket:
+    """A socket for the manager that takes nothing until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.taken: list[Any] = []
+
+    async def send_text(self, payload: str) -> None:
+        await self.opened.wait()
+        self.taken.append(json.loads(payload)['payload'])
+
+    async def send_data(self, payload: bytes) -> None:
+        raise AssertionError('nobody sends bytes')
+
+    async def close(self, code: int | None = None, reason: str | None = None) -> None:
+        raise AssertionError('nobody closes')
+
+    async def receive(self, count: int) -> list[Any]:
+        """Open it, and wait for what waits."""
+        self.opened.set()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.taken) < count:
+                await asyncio.sleep(0)
+        return self.taken
+
+
+async def test_a_slow_client_gets_the_latest_of_each_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(DOCS / 'rooms-and-users.md', monkeypatch)
+    manager: WebSocketConnectionManager = page.names['manager']
+    socket = SlowSocket()
+    manager.add_connection('slow', socket)
+    await manager.join_room('slow', 'prices')
+
+    for price in range(5):
+        await page.names['set_price']('tea', price)
+        await page.names['set_price']('milk', -price)
+
+    assert await socket.receive(3) == [
+        {'item': 'tea', 'price': 0},  # in flight
+        {'item': 'milk', 'price': -4},
+        {'item': 'tea', 'price': 4},
+    ]
+    assert manager.stats().coalesced == 7
+
+
+async def test_typing_that_finds_no_room_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(DOCS / 'rooms-and-users.md', monkeypatch)
+    manager: WebSocketConnectionManager = page.names['manager']
+    socket = SlowSocket()
+    manager.add_connection('slow', socket)
+    await manager.join_room('slow', 'chat:garden')
+
+    for _ in range(1010):
+        await page.names['announce_typing']('garden', 'ada')
+
+    stats = manager.stats()
+    assert (stats.connections, stats.delivered, stats.dropped) == (1, 1001, 9)
+    assert len(await socket.receive(1001)) == 1001
+
+
+async def test_who_leaves_has_the_rendering_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(DOCS / 'slow-peers.md', monkeypatch)
+    ended = asyncio.Event()
+
+    cls: Any = page.names['Render']
+
+    class Render(cls):  # type: ignore[misc]
+        async def on_ws_render(self, ws: WebSocket) -> None:
+            ended.clear()
+            try:
+                await super().on_ws_render(ws)
+            finally:
+                ended.set()
+
+    app, renderer = page.apps[0], Render()
+    app.add_route('/rendering', renderer)
+    before = app.ws_connection_manager.stats()
+    async with ASGIConductor(app) as conductor, asyncio.timeout(PATIENCE_SECONDS):
+        async with conductor.simulate_ws('/rendering') as ws:
+            for _ in range(2):
+                await ws.send_json({'type': 'render'})
+            while not renderer.running:
+                await asyncio.sleep(0)
+        await ended.wait()
+        while app.ws_connection_manager.connections:
+            await asyncio.sleep(0)
+        troubles = page.names['troubles'](app.ws_connection_manager, before)
+
+    assert renderer.running == 0
+    assert troubles == {'dropped': 0, 'slow_consumers': 0, 'evicted': 0, 'abandoned': 1}
+
+
+async def test_the_prices_of_the_page_of_slow_peers_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(DOCS / 'slow-peers.md', monkeypatch)
+    app = page.apps[0]
+    async with ASGIConductor(app) as conductor, conductor.simulate_ws('/prices') as ws:
+        await page.names['tell_prices'](app.ws_connection_manager, {'tea': 3})
+        message = await ws.receive_json()
+
+    assert message == {'type': 'price', 'payload': {'item': 'tea', 'price': 3}}
+
+
 async def test_the_origin_check_refuses_foreign_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     app = Page(DOCS / 'deploying.md', monkeypatch).apps[1]
     async with ASGIConductor(app) as conductor:
@@ -343,6 +476,9 @@ class Failing:
     async def on_ws_invalid_name(self, ws: Any) -> None:
         await ws.join_room('')
 
+    async def on_ws_invalid_topic(self, ws: Any) -> None:
+        await ws.publish('a/+', {})
+
     async def on_ws_not_found(self, ws: Any) -> None:
         await ws.manager.send_to_connection('nobody', {})
 
@@ -351,6 +487,9 @@ class Failing:
 
     async def on_ws_no_json(self, ws: Any) -> object:
         return object()
+
+    async def on_ws_too_long(self, ws: Any) -> str:
+        return 'secret'.ljust(1_048_576)
 
 
 FAILURES: dict[str, list[str | bytes]] = {
@@ -367,9 +506,11 @@ FAILURES: dict[str, list[str | bytes]] = {
     'the handler raises a `falcon.HTTPError`': ['{"type": "http_error"}'],
     'the handler raises a `falcon.HTTPStatus`': ['{"type": "http_status"}'],
     'the handler raises `InvalidName`': ['{"type": "invalid_name"}'],
+    'the handler raises `InvalidTopic`': ['{"type": "invalid_topic"}'],
     'the handler raises `ConnectionNotFound`': ['{"type": "not_found"}'],
     'the handler raises anything else': ['{"type": "crash"}'],
     'what the handler returns cannot be JSON': ['{"type": "no_json", "id": 1}'],
+    'what the handler returns is longer than `max_outbox_bytes`': ['{"type": "too_long", "id": 1}'],
 }
 OWN_STATUS = {
     'the handler raises a `falcon.HTTPError`': 409,
@@ -453,6 +594,11 @@ def hidden(function: Any) -> Any:
     return hiding
 
 
+async def authorize(self: object, ws: object, action: str, name: str) -> bool:
+    """Let everybody subscribe to everything."""
+    return True
+
+
 async def refuse_hook(req: object, resp: object, resource: object, params: object) -> None:
     """Stand for a hook that checks."""
 
@@ -482,8 +628,15 @@ MISTAKES: dict[str, Callable[[], Any]] = {
         '/{payload}', on_ws_x=handler
     ),
     'an unknown `ws_…` class attribute': lambda: app_of(on_ws_x=handler, ws_limit=1),
-    '`ws_limits` or `ws_crash_policy` of a wrong kind': lambda: app_of(
-        on_ws_x=handler, ws_limits=1
+    'a `ws_…` setting of a wrong kind': lambda: app_of(on_ws_x=handler, ws_slow_consumer='wait'),
+    'a policy that is none of its words, in `install`': lambda: install(
+        falcon.asgi.App(), disconnect_policy=cast('Any', 'wait')
+    ),
+    '`ws_client_topics` without `async def ws_authorize(self, ws, action, name)`': lambda: app_of(
+        ws_client_topics=True
+    ),
+    '`ws_client_topics` and a handler for `subscribe` or `unsubscribe`': lambda: app_of(
+        ws_client_topics=True, ws_authorize=authorize, on_ws_subscribe=handler
     ),
     'a limit that is no positive number': lambda: Limits(connect_timeout_seconds=0),
     '`on_ws_unhandled` beside an `on_websocket`': lambda: app_of(
@@ -634,6 +787,36 @@ def test_the_table_of_close_codes_agrees_with_the_library() -> None:
         assert (name, come_back) == (row.name, 'yes' if row.retry else 'no')
 
 
+def test_the_table_of_topic_filters_is_so() -> None:
+    for cells in table_of('rooms-and-users.md', 'topic filter'):
+        [topic_filter], matching, others = map(code_in, cells)
+        assert matching
+        assert all(topic_matches(topic_filter, topic) for topic in matching)
+        assert not any(topic_matches(topic_filter, topic) for topic in others)
+
+
+def shown(name: str, member: Callable[..., Any]) -> str:
+    """A method as a table shows it."""
+    parameters = [
+        p.replace(annotation=p.empty) for p in inspect.signature(member).parameters.values()
+    ]
+    call = f'{name}{inspect.Signature(parameters[1:])}'
+    return f'await {call}' if inspect.iscoroutinefunction(member) else call
+
+
+def test_each_call_of_ws_is_as_its_table_says() -> None:
+    cells = [
+        span for cell in first_column('rooms-and-users.md', 'on `ws`') for span in code_in(cell)
+    ]
+    for cell in cells:
+        name = re.search(r'ws\.(\w+)', cell)
+        assert name
+        if cell.startswith('await '):
+            assert cell.replace('ws.', '') == shown(name[1], getattr(WebSocket, name[1]))
+        else:
+            assert hasattr(WebSocket, name[1])
+
+
 def test_each_call_of_the_manager_is_in_the_table_as_it_is() -> None:
     internal = {'forget_all'}
     calls = {'backend'}  # an attribute of each manager
@@ -643,11 +826,7 @@ def test_each_call_of_the_manager_is_in_the_table_as_it_is() -> None:
         if not inspect.isfunction(member):
             calls.add(name)
             continue
-        parameters = [
-            p.replace(annotation=p.empty) for p in inspect.signature(member).parameters.values()
-        ]
-        shown = f'{name}{inspect.Signature(parameters[1:])}'
-        calls.add(f'await {shown}' if inspect.iscoroutinefunction(member) else shown)
+        calls.add(shown(name, member))
 
     assert {cell.strip('`') for cell in first_column('rooms-and-users.md', 'call')} == calls
 
@@ -660,6 +839,43 @@ def test_each_setting_and_state_is_in_its_table() -> None:
     assert documented('handlers.md', 'option of `install`') == options
     limits = {field.name for field in fields(Limits) if field.init}
     assert documented('handlers.md', 'limit') == limits
-    stats = {field.name for field in fields(WorkerStats)}
-    assert documented('workers.md', 'field of `WorkerStats`') == stats
+    assert documented('handlers.md', 'class attribute') == set(_SETTINGS)
+    for page, report in (
+        ('workers.md', WorkerStats),
+        ('rooms-and-users.md', ManagerStats),
+        ('rooms-and-users.md', DeliveryReport),
+    ):
+        of_report = {field.name for field in fields(report)}
+        assert documented(page, f'field of `{report.__name__}`') == of_report
+    troubles = {field.name for field in fields(Counters)} - {'delivered'}
+    assert documented('slow-peers.md', 'counter') == troubles
     assert documented('workers.md', 'state') == set(get_args(WorkerState))
+    for heading, words in (('policy', SlowConsumer), ('disconnect policy', DisconnectPolicy)):
+        policies = {re.sub(' .*', '', cell) for cell in first_column('slow-peers.md', heading)}
+        assert {word.strip("`'") for word in policies} == set(get_args(words))
+
+
+def test_each_default_of_a_limit_is_as_its_table_says() -> None:
+    units = {'KiB': 1024, 'MiB': 1024**2}
+    for name, default, _ in table_of('handlers.md', 'limit'):
+        number, _, unit = default.partition(' ')
+        assert getattr(Limits(), name.strip('`')) == int(number) * units.get(unit, 1)
+
+
+def figure(heading: str, first: str) -> str:
+    """What the page of benchmarks says under a bold heading, in the row of the library."""
+    page = (DOCS / 'benchmarks.md').read_text()
+    _, _, rest = page.partition(f'**{heading}')
+    found = re.search(rf'^\| {first} +\| +([\d.]+)', rest, re.MULTILINE)
+    assert found, f'benchmarks.md has no figure under {heading!r}'
+    return found[1]
+
+
+@pytest.mark.parametrize('path', [ROOT / 'README.md', DOCS / 'index.md'], ids=name_of)
+def test_what_is_said_of_speed_is_what_the_page_of_benchmarks_shows(path: Path) -> None:
+    said = re.findall(r'0\.\d\d', path.read_text())
+    assert said == [
+        figure('100 connections, one message at a time', 'falcon_ws_mw'),
+        figure('100 connections, 16 messages under way', 'falcon_ws_mw'),
+        figure('one speaker, 1,000 members', 'falcon_ws_mw'),
+    ]

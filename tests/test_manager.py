@@ -23,6 +23,7 @@ from falcon_ws_mw import (
     WebSocket,
     WebSocketConnectionManager,
     install,
+    topic_matches,
 )
 from falcon_ws_mw.connection import Connection
 
@@ -161,62 +162,148 @@ async def test_another_user_replaces_the_one_before_and_none_removes() -> None:
     assert member.heard == ['x']
 
 
-Model = dict[str, tuple[set[str], list[str]]]
-"""Connection to its rooms and, if it has one, its user."""
+class Modelled:
+    """A connection of the model: sets, and nothing clever."""
+
+    def __init__(self, manager: WebSocketConnectionManager, name: str) -> None:
+        self.member = Member(manager, name)
+        self.rooms: set[str] = set()
+        self.filters: set[str] = set()
+        self.user: str | None = None
+        self.heard: list[str] = []
+
+
+Model = dict[str, Modelled]
+
+NAMES = ['n1', 'n2', 'n1/x']
+"""Names of rooms, users and topics."""
+
+FILTERS = [*NAMES, '#', '+', 'n1/#', 'n1/+']
+
+CHANGES = ['join', 'leave', 'subscribe', 'unsubscribe', 'identify', 'forget']
+ENDS = ['remove', 'kick', 'disconnect']
+SAYS = ['broadcast', 'broadcast to all', 'publish', 'send to user']
+
+
+async def change(
+    manager: WebSocketConnectionManager, one: Modelled, what: str, name: str, topic_filter: str
+) -> None:
+    """Change what a connection is in, and the model likewise."""
+    key = one.member.connection.id
+    if what == 'join':
+        await manager.join_room(key, name)
+        one.rooms.add(name)
+    elif what == 'leave':
+        await manager.leave_room(key, name)
+        one.rooms.discard(name)
+    elif what == 'subscribe':
+        await manager.subscribe(key, topic_filter)
+        one.filters.add(topic_filter)
+    elif what == 'unsubscribe':
+        await manager.unsubscribe(key, topic_filter)
+        one.filters.discard(topic_filter)
+    else:
+        one.user = name if what == 'identify' else None
+        await manager.identify(key, one.user)
+
+
+async def end(manager: WebSocketConnectionManager, one: Modelled, what: str) -> None:
+    """End a connection; what it was in stays readable on it."""
+    connection = one.member.connection
+    if what == 'remove':
+        manager.remove_connection(connection.id)
+    elif what == 'kick':
+        await manager.close_connection(connection.id)
+    else:
+        connection.evict()
+    assert (connection.rooms, set(connection.topic_filters)) == (one.rooms, one.filters)
+    assert connection.user_id == one.user
+
+
+async def say(manager: WebSocketConnectionManager, model: Model, what: str, name: str) -> None:
+    """Say something to those who should hear it by the model."""
+    text = f'{what} {name}'
+    if what == 'broadcast':
+        report = await manager.broadcast_to_room(name, text)
+        reached = [one for one in model.values() if name in one.rooms]
+    elif what == 'broadcast to all':
+        report = await manager.broadcast(text)
+        reached = [*model.values()]
+    elif what == 'publish':
+        report = await manager.publish(name, text)
+        reached = [
+            one for one in model.values() if any(topic_matches(each, name) for each in one.filters)
+        ]
+    else:
+        report = await manager.send_to_user(name, text)
+        reached = [one for one in model.values() if one.user == name]
+    assert report == DeliveryReport(len(reached), 0)
+    for one in reached:
+        one.heard.append(text)
 
 
 async def take_step(
-    manager: WebSocketConnectionManager, model: Model, what: str, key: str, name: str
+    manager: WebSocketConnectionManager, model: Model, key: str, what: str, name: str, pick: str
 ) -> None:
     """Do one thing to the manager and to the model."""
-    if key not in model:
-        if what == 'add':
-            Member(manager, key)
-            model[key] = (set(), [])
-        elif what == 'remove':
-            manager.remove_connection(key)
-        else:
-            with pytest.raises(ConnectionNotFound):
-                await manager.join_room(key, name)
-        return
-    rooms, users = model[key]
-    if what == 'join':
-        await manager.join_room(key, name)
-        rooms.add(name)
-    elif what == 'leave':
-        await manager.leave_room(key, name)
-        rooms.discard(name)
-    elif what == 'identify':
-        await manager.identify(key, name)
-        users[:] = [name]
-    elif what == 'remove':
+    if what in SAYS:
+        await say(manager, model, what, name)
+    elif what == 'add':
+        if key not in model:
+            model[key] = Modelled(manager, key)
+    elif key not in model:
         manager.remove_connection(key)
-        del model[key]
+        with pytest.raises(ConnectionNotFound):
+            await manager.join_room(key, name)
+        with pytest.raises(ConnectionNotFound):
+            await manager.subscribe(key, pick)
+    elif what in ENDS:
+        await end(manager, model.pop(key), what)
+    else:
+        await change(manager, model[key], what, name, pick)
+
+
+async def assert_equal(manager: WebSocketConnectionManager, model: Model) -> None:
+    """What can be looked at is as the model says."""
+    assert set(manager.connections) == set(model)
+    for name in NAMES:
+        members = {key for key, one in model.items() if name in one.rooms}
+        found = manager.get_connections_in_room(name)
+        assert {member.connection.id for member in found} == members
+        assert await manager.count_connections_in_room(name) == len(members)
+    names = {name for one in model.values() for name in one.rooms}
+    assert set(await manager.get_room_names()) == names
+    stats = manager.stats()
+    assert stats.rooms == len(names)
+    assert stats.users == len({one.user for one in model.values()} - {None})
+    assert stats.topic_filters == len({each for one in model.values() for each in one.filters})
 
 
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(['join', 'leave', 'identify', 'remove', 'add']),
             st.sampled_from('abc'),
-            st.sampled_from(['n1', 'n2']),
-        )
+            st.sampled_from([*CHANGES, *SAYS, *ENDS, 'add']),
+            st.sampled_from(NAMES),
+            st.sampled_from(FILTERS),
+        ),
+        max_size=60,
     )
 )
-def test_any_interleaving_equals_a_simple_model(steps: list[tuple[str, str, str]]) -> None:
+def test_any_interleaving_equals_a_simple_model(steps: list[tuple[str, str, str, str]]) -> None:
     async def run() -> None:
         manager = WebSocketConnectionManager()
-        model: Model = {}
-        for what, key, name in steps:
-            await take_step(manager, model, what, key, name)
-        for name in ('n1', 'n2'):
-            members = {key for key, (rooms, _) in model.items() if name in rooms}
-            found = manager.get_connections_in_room(name)
-            assert {member.connection.id for member in found} == members
-            assert (name in await manager.get_room_names()) == bool(members)
-            owned = {key for key, (_, users) in model.items() if users == [name]}
-            assert (await manager.send_to_user(name, 'x')).queued == len(owned)
-        assert set(manager.connections) == set(model)
+        model = {key: Modelled(manager, key) for key in 'ab'}
+        everybody = [*model.values()]
+        for step in steps:
+            await take_step(manager, model, *step)
+            everybody += [one for one in model.values() if one not in everybody]
+        await assert_equal(manager, model)
+        for one in everybody:
+            assert [text for text in one.member.heard if text != 'websocket.close'] == one.heard
+        for one in model.values():
+            await end(manager, one, 'disconnect')
+        await assert_equal(manager, {})
 
     asyncio.run(run())
 
