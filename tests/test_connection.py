@@ -539,16 +539,17 @@ async def test_the_end_leaves_no_task(has_settled: bool) -> None:
 async def test_the_end_is_seen_inside_a_blocked_send(has_settled: bool) -> None:
     seen: list[str] = []
 
-    async def send(event: Event) -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            seen.append('cancelled')
-            await asyncio.sleep(0)
-            seen.append('cleaned up')
-            raise
+    class Patient:
+        async def send(self, event: Event) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                seen.append('cancelled')
+                await asyncio.sleep(0)
+                seen.append('cleaned up')
+                raise
 
-    connection = Connection('c1', send)
+    connection = Connection('c1', Patient().send)
     connection.opened()
     connection.post(A)
     if has_settled:

@@ -179,6 +179,10 @@ def is_name(node: ast.AST, *names: str) -> bool:
     return isinstance(node, ast.Name) and node.id in names
 
 
+DOCUMENTED = {'_asyncio_future_blocking'}
+"""What looks private, and is by its documentation not: see `asyncio.isfuture`."""
+
+
 def foreign_private_names(tree: ast.Module) -> set[str]:
     """Private names that a file uses on objects which are not its own."""
     used = set()
@@ -189,7 +193,7 @@ def foreign_private_names(tree: ast.Module) -> set[str]:
             node.func, 'getattr', 'setattr', 'hasattr', 'delattr'
         ):
             used |= {str(arg.value) for arg in node.args[1:2] if isinstance(arg, ast.Constant)}
-    return {name for name in used if is_private(name)} - own_names(tree)
+    return {name for name in used if is_private(name)} - own_names(tree) - DOCUMENTED
 
 
 @pytest.mark.parametrize('module', sorted(set(FILES) - {'falcon_internals'}))

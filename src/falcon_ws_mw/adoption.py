@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 import contextlib
 import logging
+import sys
 from typing import Any, Final
 
 from falcon import OperationNotAllowed, WebSocketDisconnected
@@ -141,6 +142,7 @@ class AdoptedConversation(Conversation):
         self._old = old
         self._on_websocket = guards.let_through(on_websocket, self._let_through)
         super().__init__(*args, **kwargs)
+        self._connection.own_limit_bytes = None  # what the loop says is its own affair
         self._source = falcon_internals.read_through(old, Source)
         receive = falcon_internals.redirect(old, self._receive, self._send)
         self._stream = Stream(
@@ -167,9 +169,7 @@ class AdoptedConversation(Conversation):
         A client that `on_ws_connect` did not let in does not get to it, whoever had accepted.
         """
         if not self._owes_disconnect or self._disconnect_event() is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                    await self._connection.all_written()
+            await self._wait_for_close()
             return
         if isinstance(self._ws, AdoptedWebSocket):
             self._ws.connecting = False
@@ -180,6 +180,11 @@ class AdoptedConversation(Conversation):
 
     def _let_through(self) -> None:
         self._stream.let_through()
+
+    async def _wait_for_close(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await self._connection.all_written()
 
     async def run(self) -> None:
         """Clean up, once Falcon has done with the connection.
@@ -192,6 +197,8 @@ class AdoptedConversation(Conversation):
         refused = self._handshake.refused or self._stream.hooked
         if refused and self._table.connect is None:
             self._owes_disconnect = False
+        if self._connection.state is State.CLOSING and sys.exception() is None:
+            await self._wait_for_close()  # a kick: what was said before it goes first
         code = falcon_internals.close_code_of(self._old)
         await self._connection.end(close_codes.ABNORMAL if code is None else code)
         await self._finish()

@@ -184,8 +184,9 @@ class Connection(Sender):
         """
         self.left(code)
         self.reader = None  # no cycle is left
-        if self._cancelled is not None:
-            await self._cancelled.stop()
+        cancelled, self._cancelled = self._cancelled, None
+        if cancelled is not None:
+            await cancelled.stop()
 
     # -- eviction
 

@@ -196,6 +196,7 @@ class Conversation:
             self._codec.decode,
             self._table.messages,
         )
+        owner = asyncio.current_task()
         inbox.begin(cancels_handler=self._table.settings.disconnect_policy == 'cancel')
         try:
             while True:
@@ -223,16 +224,15 @@ class Conversation:
                     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
                         await self._handle_error(error, incoming, event)
                     inbox.in_hand = None
+                    if owner is not None and owner.cancelling():
+                        cancellation.settle(owner)
                 except asyncio.CancelledError:
                     inbox.in_hand = None
                     if not await inbox.goes_on():
                         raise
         finally:
             inbox.in_hand = None
-            try:
-                await inbox.stop()
-            finally:
-                await self._finish()
+            await self._finish()
 
     def _is_worth_handling(self) -> bool:
         """Whether to handle a message that arrived before the connection ended."""
@@ -250,7 +250,15 @@ class Conversation:
             return  # a coroutine that is being closed may not await: its event loop is gone
         if isinstance(sys.exception(), asyncio.CancelledError):  # hypercorn stops
             self._connection.close(close_codes.SERVICE_RESTART)
-        await self._connection.end(close_codes.ABNORMAL)  # keeps the code that is known
+        try:
+            await self._ws.inbox.stop()
+        finally:
+            try:
+                await self._connection.end(close_codes.ABNORMAL)  # keeps the code that is known
+            finally:
+                await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
         if not self._owes_disconnect:
             return
         self._owes_disconnect = False

@@ -48,6 +48,7 @@ class Inbox:
     __slots__ = (
         '_bytes',
         '_cancels_handler',
+        '_closes_first',
         '_connection',
         '_error',
         '_handshake',
@@ -75,6 +76,7 @@ class Inbox:
         self.reads_directly = True
         self._receiver: asyncio.Future[None] | None = None
         self._receives = False
+        self._closes_first = False
         self._interrupted: int | None = None  # if so, how often it was cancelled before
         # What follows exists only while it is read ahead.
         self._queue: deque[Event] | None = None
@@ -114,6 +116,14 @@ class Inbox:
     def note_end(self, event: Event) -> None:
         """The peer has left: nothing more is delivered."""
         self.reads_directly = False
+        timeout = self._connection.limits.send_timeout_seconds
+        if self._connection.is_blocked and timeout is not None:
+            # The server has told the end, and still holds a socket that does not drain: on its
+            # shutdown uvicorn would wait for it, for ever.
+            send, receive = self._handshake.server_send, self._handshake.receive
+            asyncio.get_running_loop().call_later(
+                timeout, server_internals.abort, send, receive, self.owner
+            )
         # The ASGI spec makes 1005 the default. Some servers send an IntEnum.
         self._connection.left(int(event.get('code') or close_codes.NO_STATUS))
         self._connection.keeper.lost(self._connection)
@@ -166,9 +176,11 @@ class Inbox:
 
     async def _receive(self) -> Event:
         """Call the server's receive, and note the end if it is that."""
-        pending = self.pending = self._handshake.receive()
         self._receives = True
         try:
+            if self._closes_first:
+                await self._connection.all_written()
+            pending = self.pending = self._handshake.receive()
             event = await pending
         except asyncio.CancelledError:
             if not await self.goes_on():
@@ -261,8 +273,12 @@ class Inbox:
                 need not be.
         """
         _wake(self._room)
+        if self.in_hand is not None:
+            self.read_ahead()  # what the peer says now would hold its close up
         cancel = getattr(self.pending, 'cancel', None)
         if waits and cancel is not None:
+            self._closes_first = True
+            self.reads_directly = False
             cancel()
 
     def evicted(self) -> None:
@@ -276,6 +292,7 @@ class Inbox:
             self._connection.limits.send_timeout_seconds,
             'its socket is aborted' if cut else 'its socket is left to the server',
         )
+        self._connection.keeper.counters.not_aborted += not cut
         self.reads_directly = False
         if self._task is not None:
             self._task.cancel()
@@ -300,7 +317,10 @@ class Inbox:
             return self.owner is not None and self.owner.uncancel() <= before
         if cancellation.is_for_this_task() or self._connection.state is not State.CLOSING:
             return False
-        await self._connection.all_written()
+        try:
+            await self._connection.all_written()
+        except asyncio.CancelledError:
+            return await self.goes_on()  # evicted meanwhile
         return True
 
     async def stop(self) -> None:

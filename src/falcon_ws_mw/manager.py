@@ -113,7 +113,7 @@ class WebSocketConnectionManager:
             MessageTooBig: If it is longer than the outbox of everybody in the room.
         """
         if not isinstance(room, str) and isinstance(room, Iterable):
-            room = tuple(room)
+            room = frozenset(room)
         members = _members(self._registry.rooms, 'room', room)
         key = None if coalesce is None else ('room', room, coalesce)
         return self._send(members, message, exclude_ids, slow_consumer=slow_consumer, key=key)

@@ -58,13 +58,12 @@ class Waiting:
         self.key = key
 
 
-def check_size(frame: Frame, limits: Limits) -> None:
+def check_size(frame: Frame, max_bytes: int | None) -> None:
     """Check that a frame is no longer than all that may wait.
 
     Raises:
         MessageTooBig: If it is.
     """
-    max_bytes = limits.max_outbox_bytes
     if max_bytes is not None and (size := frame_bytes(frame)) > max_bytes:
         raise MessageTooBig(size, max_bytes)
 
@@ -174,7 +173,7 @@ class Outbox:
             What those who waited for it get resolved.
         """
         waiting, self._waiting = self._waiting, deque()
-        self.dropped += sum(one.frame['type'] != 'websocket.close' for one in waiting)
+        self.dropped += sum(one.droppable for one in waiting)
         self._bytes = self._lasting = self._lasting_bytes = 0
         self._keyed = None
         return [one.taken for one in waiting if one.taken is not None]

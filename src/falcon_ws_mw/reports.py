@@ -51,6 +51,7 @@ class Counters:
         coalesced: Messages.
         slow_consumers: Connections.
         evicted: Connections.
+        not_aborted: Connections.
         abandoned: Messages.
     """
 
@@ -59,6 +60,7 @@ class Counters:
     coalesced: int = 0
     slow_consumers: int = 0
     evicted: int = 0
+    not_aborted: int = 0
     abandoned: int = 0
 
 
@@ -80,6 +82,7 @@ class ManagerStats:
         slow_consumers: Connections that were closed because their outbox was full.
         evicted: Connections that were given up because the server did not take a frame for them
             within `send_timeout_seconds`.
+        not_aborted: Those of them whose socket could not be aborted, and was left to the server.
         abandoned: Messages that had arrived and were not handled, since their connection had ended.
         forgotten: Messages for an `on_ws_*` that its resource's old `on_websocket` never came back
             for.
@@ -96,6 +99,7 @@ class ManagerStats:
     coalesced: int
     slow_consumers: int
     evicted: int
+    not_aborted: int
     abandoned: int
     forgotten: int
     workers: tuple[WorkerStats, ...]

@@ -22,7 +22,7 @@ from falcon_ws_mw.envelope import Frame, frame_bytes
 from falcon_ws_mw.options import DEFAULT_LIMITS, Limits, SlowConsumer
 from falcon_ws_mw.outbox import Key, Offered, Outbox, check_size
 from falcon_ws_mw.sides import Keeper, Reader, State
-from falcon_ws_mw.writer import Steps, Writer
+from falcon_ws_mw.writer import Steps, Writer, in_a_task, is_servers_own
 
 logger = logging.getLogger('falcon_ws_mw')
 
@@ -44,6 +44,7 @@ class Sender(ABC):
         state: How far the connection has come.
         direct: The ASGI `send` while it may be called at once: open, and nothing in flight.
         direct_characters: A text of so many is not too long, in whatever alphabet.
+        own_limit_bytes: The longest message of its own handler, `None` for any.
         close_code: How the connection ended, once it has.
         error: What the server raised when it took no frame, if it did.
         reader: The receiving side, if it is ours.
@@ -62,6 +63,7 @@ class Sender(ABC):
         'id',
         'keeper',
         'limits',
+        'own_limit_bytes',
         'reader',
         'state',
     )
@@ -83,12 +85,12 @@ class Sender(ABC):
         self.limits = limits
         self.reader: Reader | None = None
         self.keeper = _NOBODY if keeper is None else keeper
-        self._send = send
+        self._send = send if is_servers_own(send) else in_a_task(send)
         self._slow_consumer: SlowConsumer = slow_consumer
         self._outbox: Outbox | None = None
         self._writer: Writer | None = None
         self._closing_since: float | None = None
-        max_bytes = limits.max_outbox_bytes
+        self.own_limit_bytes = max_bytes = limits.max_outbox_bytes
         self.direct_characters = sys.maxsize if max_bytes is None else max_bytes // 4
 
     # -- saying something
@@ -141,7 +143,7 @@ class Sender(ABC):
         """
         text = frame.get('text')
         if text is None or len(text) > self.direct_characters:
-            check_size(frame, self.limits)
+            check_size(frame, self.own_limit_bytes)
         send = self.direct
         if send is None:
             if self.state is not State.HANDSHAKE:
@@ -185,8 +187,10 @@ class Sender(ABC):
         """
         if taken is None:
             size = frame_bytes(frame)
-            while self._writer is not None and not self._writer.outbox.has_room(size):
-                await self._writer.room()
+            again = False
+            while self._writer is not None and self._writer.has_no_room(size, again=again):
+                await self._writer.room(again=again)
+                again = True
             if self.direct is not None:
                 taken = self._begin(frame)
             elif self._writer is not None and self.state is State.OPEN:
@@ -256,11 +260,15 @@ class Sender(ABC):
         """
         if self.state is State.CLOSED:
             return
-        if not isinstance(error, (OSError, asyncio.CancelledError)):
-            logger.warning('the server failed to send', exc_info=error)
-        self.error = error
+        first, self.error = self.error is None, error
         self.state = State.CLOSING
         self.direct = None
+        if not isinstance(error, (OSError, asyncio.CancelledError)) and first:
+            # Not the peer's doing, so it may wait for us: say that we have a bug.
+            logger.warning('the server failed to send', exc_info=error)
+            self._start({'type': 'websocket.close', 'code': close_codes.INTERNAL_ERROR})
+        if self.reader is None:  # nobody here will read the end
+            self.keeper.lost(self)
 
     def written(self) -> None:
         """Everything that waited has gone, or never will."""
@@ -269,6 +277,11 @@ class Sender(ABC):
             self.direct = self._send
         self.keeper.unblocked(self)
         self.keeper.counters.dropped += self._line().take_dropped()
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a send is in flight."""
+        return self._writer is not None
 
     async def all_written(self) -> None:
         """Wait until nothing waits to be sent."""

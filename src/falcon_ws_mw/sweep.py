@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+import logging
 from typing import Final
 
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.sides import Keeper, Kept, Reader
+
+logger = logging.getLogger('falcon_ws_mw')
 
 INTERVAL_SECONDS: Final = 0.2
 """The pause between two looks. A handler found at the same message twice is busy."""
@@ -61,7 +64,11 @@ class Sweep(Keeper):
         self._timer = None
         now = loop.time()
         for connection in [each for each in self._blocked if each.is_overdue(now)]:
-            connection.evict()
+            self._blocked.discard(connection)
+            try:
+                connection.evict()
+            except Exception:  # one of them, say of another event loop, costs nobody else
+                logger.exception('connection %s could not be evicted', connection.id)
         before = self._busy
         self._busy = {
             reader: reader.in_hand

@@ -165,8 +165,8 @@ class WebSocket(falcon.asgi.WebSocket):
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Close the connection, or refuse the handshake (the client sees 403).
 
-        What was sent before is delivered first; the peer is not waited for. On a connection that
-        has ended it does nothing.
+        What was sent before is delivered first, as far as the peer takes it within
+        `send_timeout_seconds`; nobody waits for that. On an ended connection it does nothing.
 
         Args:
             code: The close code (default 1000).
@@ -360,20 +360,19 @@ class WebSocket(falcon.asgi.WebSocket):
             await self.manager.unsubscribe(self.id, topic_filter)
 
     async def publish(
-        self, topic: str, message: Sendable, exclude_self: bool = False
+        self,
+        topic: str,
+        message: Sendable,
+        exclude_self: bool = False,
+        *,
+        coalesce: Hashable = None,
+        slow_consumer: SlowConsumer | None = None,
     ) -> DeliveryReport:
-        """Send to everybody with a topic filter that matches, to each once.
-
-        Args:
-            topic: A topic, without wildcards.
-            message: A dict, str or bytes goes out as it is; a `Message` in the envelope.
-            exclude_self: Whether this connection is left out.
-
-        Raises:
-            InvalidTopic: If it is not a topic.
-        """
+        """The manager's `publish`; `exclude_self` leaves this connection out."""
         excluded = (self.id,) if exclude_self else ()
-        return await self.manager.publish(topic, message, excluded)
+        return await self.manager.publish(
+            topic, message, excluded, coalesce=coalesce, slow_consumer=slow_consumer
+        )
 
     async def identify(self, user_id: str | None) -> None:
         """Say which user this is, so that `send_to_user` and `close_user` reach it.

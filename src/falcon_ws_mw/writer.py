@@ -11,9 +11,10 @@ import asyncio
 from collections import deque
 from collections.abc import Generator
 from functools import partial
+import inspect
 from typing import Any, Protocol, TypeAlias
 
-from falcon_ws_mw.asgi import Send
+from falcon_ws_mw.asgi import Event, Send
 from falcon_ws_mw.envelope import Frame
 from falcon_ws_mw.outbox import Outbox
 
@@ -30,6 +31,27 @@ class Owner(Protocol):
 
     def written(self) -> None:
         """Nothing waits any more, or nothing more will be written."""
+
+
+def is_servers_own(send: Send) -> bool:
+    """Whether a send is the server's, which may be begun in one task and ended in another.
+
+    Servers give a method of theirs. A function was put around it by ASGI middleware: what that does
+    with the current task (`asyncio.timeout`) or the context (resetting a variable) would break.
+    """
+    return not (inspect.isfunction(send) or isinstance(send, partial))
+
+
+def in_a_task(send: Send) -> Send:
+    """A send that runs in a task of its own, from its beginning to its end."""
+
+    async def run(event: Event) -> None:
+        await send(event)
+
+    def begin(event: Event) -> asyncio.Task[None]:
+        return asyncio.create_task(run(event), name='falcon_ws_mw send')
+
+    return begin
 
 
 class Writer:
@@ -103,10 +125,26 @@ class Writer:
         self._in_flight = asyncio.get_running_loop().create_future()
         return self._in_flight
 
-    async def room(self) -> None:
-        """Wait until something has left the line, first come, first served."""
+    def has_no_room(self, size: int, *, again: bool) -> bool:
+        """Whether a message has to wait for room: there is none, or others waited before.
+
+        Args:
+            size: Its bytes of payload.
+            again: Whether it was just its turn.
+        """
+        return not self.outbox.has_room(size) or (bool(self._room) and not again)
+
+    async def room(self, *, again: bool) -> None:
+        """Wait until something has left the line, first come, first served.
+
+        Args:
+            again: Whether it was its turn and there was not enough room: then it stays first.
+        """
         waiter = asyncio.get_running_loop().create_future()
-        self._room.append(waiter)
+        if again:
+            self._room.appendleft(waiter)
+        else:
+            self._room.append(waiter)
         await waiter
 
     async def ended(self) -> None:
@@ -129,17 +167,18 @@ class Writer:
     async def stop(self) -> None:
         """Cancel, and wait until nothing of it runs."""
         self.cancel()
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        tasks = [task for task in (self._task, self._future) if isinstance(task, asyncio.Task)]
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _finish(self, error: BaseException | None = None) -> None:
         if self._ended:
             return
         self._ended = True
-        if error is not None:
-            self._owner.broken(error)
         waiters = [self._in_flight, self._end, *self._room, *self.outbox.clear()]
         self._owner.written()
+        if error is not None:
+            self._owner.broken(error)
         for waiter in waiters:
             _done(waiter)
 
@@ -211,7 +250,9 @@ class _Resumed:
             self._blocked_on._asyncio_future_blocking = True  # see `_taken_note_of`
         try:
             yield self._blocked_on
-        except BaseException as error:  # noqa: BLE001  # cancellation belongs inside the send
+        except BaseException as error:  # cancellation belongs inside the send
+            if not hasattr(self._steps, 'throw'):  # no coroutine: it has nothing to tell
+                raise
             try:
                 yield self._steps.throw(error)
             except StopIteration:
