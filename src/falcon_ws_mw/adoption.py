@@ -213,7 +213,8 @@ class AdoptedConversation(Conversation):
         event = await self._stream.receive()
         if event['type'] == 'websocket.disconnect':
             self._manager.remove_connection(self._connection.id)
-            await self._connection.end(int(event.get('code') or close_codes.NO_STATUS))
+            if self._disconnect_event() is None:  # else our close is on its way, behind what waits
+                await self._connection.end(int(event.get('code') or close_codes.NO_STATUS))
         return event
 
     async def _send(self, event: Event) -> None:
