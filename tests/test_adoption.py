@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from falcon_ws_mw import WebSocket, WebSocketLifespan, falcon_internals, install, stream
+from falcon_ws_mw import Limits, WebSocket, WebSocketLifespan, falcon_internals, install, stream
 
 from .conftest import Logs
 from .servers import PATIENCE_SECONDS, serve
@@ -811,3 +811,43 @@ async def test_a_handler_beside_a_loop_that_only_sends_may_close(
         assert await client.closed() == 4005
         assert await resource.end() == 4005
     assert [line for line in logs.take() if 'keeps its on_websocket' not in line] == []
+
+
+async def test_a_kick_comes_behind_what_was_said_before(ws_implementation: str) -> None:
+    class Kicking:
+        ws_limits = Limits(max_outbox_bytes=None)
+
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.receive_text()
+            for number in range(200):
+                await ws.manager.send_to_connection(ws.id, f'{number}'.ljust(30_000))
+            await ws.manager.close_connection(ws.id, 4000)
+            await ws.receive_text()
+
+        async def on_ws_taken(self, ws: WebSocket) -> None: ...
+
+    app = adopted(Kicking(), queue=4)
+    async with serve(app, ws_implementation) as served, served.client('/ws') as client:
+        await client.send('go')
+        heard = [int(await client.connection.recv()) for _ in range(200)]
+        assert heard == list(range(200))
+        assert await client.closed() == 4000
+
+
+async def test_what_an_old_loop_says_may_be_as_long_as_ever(ws_implementation: str) -> None:
+    class Long:
+        async def on_websocket(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.send_text('x' * 2_000_000)
+            await ws.send_data(bytes(2_000_000))
+
+        async def on_ws_taken(self, ws: WebSocket) -> None: ...
+
+    app = adopted(Long(), queue=4)
+    async with (
+        serve(app, ws_implementation) as served,
+        served.client('/ws', max_size=None) as client,
+    ):
+        assert len(await client.connection.recv()) == 2_000_000
+        assert len(await client.connection.recv()) == 2_000_000

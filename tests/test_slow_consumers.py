@@ -507,3 +507,49 @@ async def test_the_socket_of_another_loop_is_given_up_too(logs: Logs) -> None:
     await soon(connection.all_written())
 
     assert (manager.stats().connections, manager.stats().evicted) == (0, 1)
+
+
+async def test_what_waits_for_room_is_overtaken_by_nothing() -> None:
+    server = Server(is_open=False)
+    connection = opened(server, limits=Limits(max_outbox_bytes=4))
+    sends = [
+        asyncio.create_task(connection.send(text_frame(text)))
+        for text in ('0', '1111', '222', '3', '4')
+    ]
+    await settled()
+    server.gate.set()
+    await soon(asyncio.gather(*sends))
+    assert [event['text'] for event in server.taken] == ['0', '1111', '222', '3', '4']
+
+
+async def test_an_own_send_that_is_never_sent_is_no_dropped_broadcast() -> None:
+    manager = WebSocketConnectionManager()
+    member = Member(manager)
+    waiting = asyncio.create_task(member.connection.send(text_frame('own')))
+    await settled()
+    await member.connection.end(1006)
+    with pytest.raises(falcon.WebSocketDisconnected):
+        await waiting
+    assert manager.stats().dropped == 0
+    manager.remove_connection('a')
+
+
+class OfADeadLoop(Connection):
+    """What a connection is whose event loop was closed under it."""
+
+    def is_overdue(self, now: float) -> bool:
+        return True
+
+    def evict(self) -> None:
+        raise RuntimeError('Event loop is closed')
+
+
+async def test_one_that_cannot_be_evicted_costs_no_other_its_eviction(logs: Logs) -> None:
+    manager = WebSocketConnectionManager()
+    manager._sweep.blocked(OfADeadLoop('dead', Server().send))
+    member = Member(manager, limits=Limits(send_timeout_seconds=0.05))
+    while manager.connections:
+        await asyncio.sleep(0)
+    assert manager.stats().evicted == 1
+    await member.connection.end(1006)
+    assert any('connection dead could not be evicted' in line for line in logs.take())

@@ -12,7 +12,7 @@ import falcon.asgi
 from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.asgi import ASGIApp, Event, Receive, Scope, Send
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.handshake import SCOPE_KEY, Conversation, ConversationStarts, Handshake
+from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, WrapperGuard, codec_of
 from falcon_ws_mw.options import (
@@ -178,25 +178,36 @@ class WebSocketLifespan:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application (ASGI 3.0)."""
-        if scope['type'] == 'websocket':
-            conversation = await self._handshake(scope, receive, send)
-            if conversation is not None:
-                # PERF: here and not a call further down, since each waits with the connection.
-                task = asyncio.current_task()
-                if task is not None:  # else there is no asyncio, and nobody to end it
-                    self._conversations.add(task)
-                try:
-                    await conversation.run()
-                finally:
-                    if task is not None:
-                        self._conversations.discard(task)
-        elif scope['type'] == 'lifespan':
+        if scope['type'] == 'lifespan':
             await self._lifespan(scope, receive, send)
-        else:
+            return
+        if scope['type'] != 'websocket':
             await self._asgi_app(scope, receive, send)
+            return
+        # PERF: what waits as long as the connection does is awaited here, and not a call further
+        # down: each is passed whenever a message wakes the connection.
+        handshake = self._handshake(scope, receive, send)
+        try:
+            await self._asgi_app({**scope, SCOPE_KEY: handshake}, receive, handshake.send)
+        except ConversationStarts:
+            pass
+        except BaseException:  # an old loop may end by what the app lets through
+            if handshake.conversation is not None:
+                await handshake.conversation.run()
+            raise
+        conversation, handshake.conversation = handshake.conversation, None
+        if conversation is None:
+            return
+        task = asyncio.current_task()
+        if task is not None:  # else there is no asyncio, and nobody to end it
+            self._conversations.add(task)
+        try:
+            await conversation.run()
+        finally:
+            if task is not None:
+                self._conversations.discard(task)
 
-    async def _handshake(self, scope: Scope, receive: Receive, send: Send) -> Conversation | None:
-        """Have Falcon answer the handshake; what remains to be run is the conversation."""
+    def _handshake(self, scope: Scope, receive: Receive, send: Send) -> Handshake:
         self._prepare()
         if len(self._manager.workers) and not self._serving and not self._warned:
             self._warned = True
@@ -213,16 +224,7 @@ class WebSocketLifespan:
             lambda handshake: dispatcher is not None and dispatcher.is_ours(handshake),
         )
         handshake.dispatcher = dispatcher
-        try:
-            await self._asgi_app({**scope, SCOPE_KEY: handshake}, receive, handshake.send)
-        except ConversationStarts:
-            pass
-        except BaseException:  # an old loop may end by what the app lets through
-            if handshake.conversation is not None:
-                await handshake.conversation.run()
-            raise
-        conversation, handshake.conversation = handshake.conversation, None
-        return conversation
+        return handshake
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def receive_first_checked() -> Event:

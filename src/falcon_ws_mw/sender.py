@@ -263,7 +263,8 @@ class Sender(ABC):
         first, self.error = self.error is None, error
         self.state = State.CLOSING
         self.direct = None
-        if not isinstance(error, (OSError, asyncio.CancelledError)) and first:
+        gone = isinstance(error, (OSError, asyncio.CancelledError))
+        if first and (not gone or isinstance(error, TimeoutError)):  # some middleware's
             # Not the peer's doing, so it may wait for us: say that we have a bug.
             logger.warning('the server failed to send', exc_info=error)
             self._start({'type': 'websocket.close', 'code': close_codes.INTERNAL_ERROR})
