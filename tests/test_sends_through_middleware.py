@@ -14,6 +14,7 @@ from falcon_ws_mw.asgi import ASGIApp, Event, Receive, Scope, Send
 from falcon_ws_mw.lifespan import WebSocketLifespan
 
 from .conftest import Logs
+from .servers import PATIENCE_SECONDS
 from .test_connection import settled, soon
 from .test_slow_consumers import REPLY, REQUEST, Peer, Resource
 
@@ -57,12 +58,14 @@ async def test_its_time_out_ends_its_send_and_nobody_elses_handler(logs: Logs) -
     stalled = Peer(sending_by(within_a_moment, app))
     await soon(resource.connected.get())
     await soon(resource.connected.get())
+    await settled()  # both are accepted
     stalled.server.gate.clear()
 
     speaker.say('{"type":"cast","id":1}')
     await soon(stalled.server.reached.wait())
-    while app.ws_connection_manager.connections.keys() and not logs.lines:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not logs.lines:
+            await asyncio.sleep(0)
     stalled.server.gate.set()
     stalled_one_has_ended.set()
 
@@ -108,6 +111,7 @@ async def test_a_send_that_it_breaks_closes_by_1011(logs: Logs) -> None:
     resource = Resource()
     peer = Peer(sending_by(breaking_once, app_of(resource)))
     await soon(resource.connected.get())
+    await settled()
     peer.say(REQUEST)
     await settled()
     assert peer.heard() == [1011]
