@@ -40,6 +40,15 @@ FALCON_BUSY = Contender('falcon', 'Falcon loop as documented', 'benchmarks.apps.
 UNTOUCHED_WITHOUT = Contender('without', 'without the library', 'benchmarks.apps.untouched:without')
 UNTOUCHED_WITH = Contender('with', 'with the library', 'benchmarks.apps.untouched:with_library')
 
+TYPED = (
+    Contender('untyped', 'no annotation', 'benchmarks.apps.typed:untyped'),
+    Contender('dict', 'dict[str, Any]', 'benchmarks.apps.typed:plain_dict'),
+    Contender('msgspec', 'msgspec.Struct', 'benchmarks.apps.typed:struct'),
+    Contender('dataclass', 'dataclass', 'benchmarks.apps.typed:a_dataclass'),
+    Contender('typeddict', 'TypedDict', 'benchmarks.apps.typed:typed_dict'),
+    Contender('pydantic', 'pydantic model', 'benchmarks.apps.typed:model'),
+)
+
 
 def chosen(contenders: tuple[Contender, ...], only: list[str] | None) -> list[Contender]:
     """Those that were asked for, the base always among them and first.

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from benchmarks import broadcast, busy, dispatch, growth, idle, stalled, untouched_route
+from benchmarks import broadcast, busy, dispatch, growth, idle, stalled, typed, untouched_route
 from benchmarks.report import Report
 
 
@@ -35,6 +35,13 @@ BENCHMARKS = {
         dispatch.__doc__,
         dispatch.add_arguments,
         dispatch.run,
+        {'rounds': 5, 'turns': 4, 'turn_seconds': 0.25},
+        {'rounds': 2, 'turns': 2, 'turn_seconds': 0.2},
+    ),
+    'typed': Benchmark(
+        typed.__doc__,
+        typed.add_arguments,
+        typed.run,
         {'rounds': 5, 'turns': 4, 'turn_seconds': 0.25},
         {'rounds': 2, 'turns': 2, 'turn_seconds': 0.2},
     ),

@@ -13,8 +13,8 @@ import pytest
 
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Frame, text_frame
 from falcon_ws_mw.errors import MessageTooBig, OutboxFull
+from falcon_ws_mw.frames import Frame, text_frame
 from falcon_ws_mw.options import Limits
 from falcon_ws_mw.sides import State
 

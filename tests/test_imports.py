@@ -16,17 +16,26 @@ ROOT = Path(falcon_ws_mw.__file__).parent
 PACKAGE = ROOT.name
 
 ABOVE_THE_LINE = (
+    '__main__',
+    'cli',
     '',
+    'installation',
     'lifespan',
+    'asyncapi_resource',
     'middleware',
     'adoption',
+    'routes',
     'client_topics',
     'stream',
     'conversation',
+    'handling',
+    'parallel',
     'failures',
     'hooks',
     'resource',
     'websocket',
+    'requests',
+    'falcon_socket',
     'inbox',
     'server_internals',
     'handshake',
@@ -46,17 +55,30 @@ ABOVE_THE_LINE = (
 """What acts, from the top down; `''` is the package itself."""
 
 BELOW_THE_LINE = (
+    'asyncapi',
+    'contract',
     'responders',
     'settings',
+    'checked',
+    'sends',
     'guards',
     'signatures',
+    'codec',
+    'media',
+    'payloads',
+    'payloads.with_msgspec',
+    'payloads.with_pydantic',
+    'payloads.plain_types',
+    'payloads.one_pass',
+    'payloads.base',
     'outbox',
     'sides',
-    'envelope',
     'topics',
     'rooms',
     'reports',
     'options',
+    'envelope',
+    'frames',
     'close_codes',
     'falcon_internals',
     'errors',
@@ -69,8 +91,13 @@ ORDER = ABOVE_THE_LINE + BELOW_THE_LINE
 CORE = frozenset({'falcon', 'orjson', *sys.stdlib_module_names})
 """What may be imported anywhere."""
 
-DRIVERS: dict[str, frozenset[str]] = {}
-"""Modules that carry messages between processes, and what they are built on."""
+DRIVERS: dict[str, frozenset[str]] = {
+    'payloads.with_msgspec': frozenset({'msgspec'}),
+    'payloads.one_pass': frozenset({'msgspec'}),
+    'payloads.with_pydantic': frozenset({'pydantic', 'pydantic_core'}),
+    'asyncapi_resource': frozenset({'yaml'}),
+}
+"""Modules that are built on an extra, and on which: imported only when it is needed."""
 
 MAX_LINES = 400
 
@@ -179,8 +206,8 @@ def is_name(node: ast.AST, *names: str) -> bool:
     return isinstance(node, ast.Name) and node.id in names
 
 
-DOCUMENTED = {'_asyncio_future_blocking'}
-"""What looks private, and is by its documentation not: see `asyncio.isfuture`."""
+DOCUMENTED = {'_asyncio_future_blocking', '_replace'}
+"""What looks private, and is by its documentation not: `asyncio.isfuture`, `namedtuple`."""
 
 
 def foreign_private_names(tree: ast.Module) -> set[str]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
-from falcon_ws_mw.envelope import Frame, text_frame
+from falcon_ws_mw.frames import Frame, text_frame
 from falcon_ws_mw.options import Limits, SlowConsumer
 from falcon_ws_mw.outbox import Key, Offered, Outbox
 

@@ -24,7 +24,7 @@ from falcon_ws_mw import (
 )
 from falcon_ws_mw.asgi import ASGIApp, Event
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import text_frame
+from falcon_ws_mw.frames import text_frame
 from falcon_ws_mw.options import SlowConsumer
 
 from .conftest import Logs

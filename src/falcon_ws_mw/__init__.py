@@ -1,28 +1,36 @@
 """A drop-in WebSocket layer for Falcon (ASGI): `app = install(app)`."""
 
 from falcon_ws_mw.close_codes import CLOSE_CODES, CloseCode
-from falcon_ws_mw.envelope import Message
+from falcon_ws_mw.envelope import Envelope, Message, MessageEnvelope
 from falcon_ws_mw.errors import (
     ConfigurationError,
     ConnectionNotFound,
     FalconWebSocketError,
     InvalidCloseCode,
     InvalidName,
+    InvalidPayload,
     InvalidTopic,
     MalformedMessage,
     MessageTooBig,
     OutboxFull,
+    ReplyError,
+    ReplyTimeout,
+    TooManyRequests,
+    UndeclaredMessage,
     UnhandledMessage,
     UnknownMessageType,
+    WireFormatMismatch,
 )
 from falcon_ws_mw.hooks import after, before, dispatch
-from falcon_ws_mw.lifespan import WebSocketLifespan, install
+from falcon_ws_mw.installation import install
+from falcon_ws_mw.lifespan import WebSocketLifespan
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.middleware import WebSocketDispatchMiddleware
 from falcon_ws_mw.options import Limits
 from falcon_ws_mw.reports import DeliveryReport, ManagerStats, WorkerStats
 from falcon_ws_mw.resource import WebSocketResource
-from falcon_ws_mw.responders import handles_message
+from falcon_ws_mw.responders import handles_message, parallel
+from falcon_ws_mw.sends import sends
 from falcon_ws_mw.topics import topic_matches
 from falcon_ws_mw.websocket import WebSocket
 
@@ -34,16 +42,23 @@ __all__ = [
     'ConfigurationError',
     'ConnectionNotFound',
     'DeliveryReport',
+    'Envelope',
     'FalconWebSocketError',
     'InvalidCloseCode',
     'InvalidName',
+    'InvalidPayload',
     'InvalidTopic',
     'Limits',
     'MalformedMessage',
     'ManagerStats',
     'Message',
+    'MessageEnvelope',
     'MessageTooBig',
     'OutboxFull',
+    'ReplyError',
+    'ReplyTimeout',
+    'TooManyRequests',
+    'UndeclaredMessage',
     'UnhandledMessage',
     'UnknownMessageType',
     'WebSocket',
@@ -51,6 +66,7 @@ __all__ = [
     'WebSocketDispatchMiddleware',
     'WebSocketLifespan',
     'WebSocketResource',
+    'WireFormatMismatch',
     'WorkerStats',
     '__version__',
     'after',
@@ -58,5 +74,7 @@ __all__ = [
     'dispatch',
     'handles_message',
     'install',
+    'parallel',
+    'sends',
     'topic_matches',
 ]

@@ -22,8 +22,8 @@ import falcon.asgi
 from falcon_ws_mw import cancellation, close_codes, falcon_internals, guards
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.conversation import Conversation
-from falcon_ws_mw.envelope import text_frame
 from falcon_ws_mw.errors import UnhandledMessage
+from falcon_ws_mw.frames import raw_of, text_frame
 from falcon_ws_mw.sides import State
 from falcon_ws_mw.stream import Source, Stream, Taken, asks_by_itself
 from falcon_ws_mw.websocket import WebSocket
@@ -107,6 +107,9 @@ class AdoptedWebSocket(WebSocket):
         """Send binary data."""
         await (super().send_data(payload) if self.connecting else self._old.send_data(payload))
 
+    def _listen_for_answer(self) -> None:
+        """Nothing to do: Falcon's reader reads, and `Source` looks at what it gets."""
+
     async def receive_text(self) -> str:
         """Receive text, as Falcon does."""
         return await self._old.receive_text()
@@ -144,6 +147,8 @@ class AdoptedConversation(Conversation):
         super().__init__(*args, **kwargs)
         self._connection.own_limit_bytes = None  # what the loop says is its own affair
         self._source = falcon_internals.read_through(old, Source)
+        if self._source is not None:
+            self._source.is_answer = self._answers
         receive = falcon_internals.redirect(old, self._receive, self._send)
         self._stream = Stream(
             receive,
@@ -257,21 +262,28 @@ class AdoptedConversation(Conversation):
     def _take(self, event: Event) -> Taken | None:
         if event['type'] != 'websocket.receive' or not self._table.messages:
             return None
-        text = event.get('text')
         try:
-            incoming = self._codec.decode(event['bytes'] if text is None else text)
+            incoming = self._codec.decode(raw_of(event))
         except UnhandledMessage:
             return None
         return Taken(incoming, event) if incoming.type in self._table.messages else None
 
+    def _answers(self, event: Event) -> bool:
+        return bool(self._connection.requests and self._connection.requests.is_answer(event))
+
     async def _handle_taken(self, taken: Taken) -> None:
         if self._connection.state is not State.OPEN:
             return
+        responder = self._table.messages[taken.incoming.type]
+        incoming = None
         try:
-            responder = self._table.messages[taken.incoming.type]
-            await self._handle(taken.incoming, responder, taken.event)
+            incoming = taken.incoming
+            if responder.payload is not None:
+                incoming = None
+                incoming = self._codec.decoder(self._table.payloads)(raw_of(taken.event))
+            await self._handle(incoming, responder, taken.event)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # answered or logged
-            await self._handle_error(error, taken.incoming, taken.event)
+            await self._handle_error(error, incoming, taken.event)
 
     def _count_forgotten(self) -> None:
         """Count what was taken, but nobody came back for.

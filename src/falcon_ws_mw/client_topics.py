@@ -76,7 +76,8 @@ def with_client_topics(cls: type, table: ResponderTable) -> ResponderTable:
         messages[name] = Responder(
             f'{cls.__qualname__}: {name}', function, named=frozenset({'payload'}), takes_more=False
         )
-    return replace(table, messages=messages)
+    payloads = {**dict.fromkeys(messages), **table.payloads}
+    return replace(table, messages=messages, payloads=payloads)
 
 
 def _filter_of(payload: object) -> str:

@@ -10,9 +10,10 @@ import logging
 
 from falcon_ws_mw import close_codes
 from falcon_ws_mw.asgi import Event, Send
+from falcon_ws_mw.codec import DEFAULT_CODEC, Codec
 from falcon_ws_mw.options import DEFAULT_LIMITS, Limits, SlowConsumer
 from falcon_ws_mw.sender import Sender
-from falcon_ws_mw.sides import Keeper, State
+from falcon_ws_mw.sides import Asked, Keeper, State
 from falcon_ws_mw.writer import Writer
 
 logger = logging.getLogger('falcon_ws_mw')
@@ -30,8 +31,11 @@ class Connection(Sender):
         limits: What may wait for the peer, and how long.
         slow_consumer: What a message from others does for which there is no room.
         keeper: Who looks after it (default: nobody).
+        codec: How messages become its frames (default: the default envelope, by orjson).
 
     Attributes:
+        codec: The same.
+        requests: What has been asked of its peer, if anything ever was.
         user_id: The user it belongs to.
         rooms: The rooms it is in. Kept as they were when it ended.
         topic_filters: The topic filters it has subscribed to, likewise.
@@ -41,7 +45,9 @@ class Connection(Sender):
     __slots__ = (
         '_cancelled',
         '_default_reasons',
+        'codec',
         'hung_up',
+        'requests',
         'resource',
         'rooms',
         'topic_filters',
@@ -60,10 +66,13 @@ class Connection(Sender):
         limits: Limits = DEFAULT_LIMITS,
         slow_consumer: SlowConsumer = 'close',
         keeper: Keeper | None = None,
+        codec: Codec = DEFAULT_CODEC,
     ) -> None:
         super().__init__(
             connection_id, send, limits=limits, slow_consumer=slow_consumer, keeper=keeper
         )
+        self.codec = codec
+        self.requests: Asked | None = None
         self.websocket = websocket
         self.resource = resource
         self.user_id: str | None = None
@@ -154,6 +163,8 @@ class Connection(Sender):
         self.direct = None
         self.hung_up = True
         self.close_code = code
+        if self.requests:
+            self.requests.ended(code)
         if self._writer is not None:
             self._closing_since = asyncio.get_running_loop().time()
         if self.reader is not None:
@@ -169,6 +180,8 @@ class Connection(Sender):
         self.direct = None
         if self.close_code is None:
             self.close_code = code
+        if self.requests:
+            self.requests.ended(self.close_code)
         if self._writer is not None:
             self._cancelled = self._writer
             self._writer.cancel()
@@ -183,7 +196,7 @@ class Connection(Sender):
             code: How it ended, unless we closed it with a code of ours before.
         """
         self.left(code)
-        self.reader = None  # no cycle is left
+        self.reader = self.requests = None  # no cycle is left
         cancelled, self._cancelled = self._cancelled, None
         if cancelled is not None:
             await cancelled.stop()

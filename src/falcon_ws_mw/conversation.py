@@ -10,106 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import falcon
 from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
 import falcon.asgi
 
 from falcon_ws_mw import cancellation, close_codes
-from falcon_ws_mw.asgi import Event
-from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Codec, Incoming, MessageId, error_payload, wrap
-from falcon_ws_mw.errors import UnhandledMessage, UnknownMessageType
-from falcon_ws_mw.failures import Crash, answer_to, is_disconnect, log_crash
+from falcon_ws_mw.failures import is_disconnect, log_crash
+from falcon_ws_mw.handling import Handling
 from falcon_ws_mw.sides import State
-from falcon_ws_mw.websocket import WebSocket
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from falcon_ws_mw.handshake import Handshake
-    from falcon_ws_mw.manager import WebSocketConnectionManager
-    from falcon_ws_mw.responders import ResponderTable
-    from falcon_ws_mw.signatures import Responder
 
 logger = logging.getLogger('falcon_ws_mw')
 
 
-def _not_our_cancellation(cancelled: BaseException) -> RuntimeError:
-    """The error of a handler that awaited what somebody else cancelled.
+class Conversation(Handling):
+    """A connection and the resource that handles its messages. Made of what `Handling` is."""
 
-    Raises:
-        CancelledError: If it is this task that is to end.
-    """
-    if cancellation.is_for_this_task():
-        raise cancelled
-    error = RuntimeError('something that was awaited here was cancelled')
-    error.__cause__ = cancelled
-    return error
-
-
-def _is_binary(event: Event) -> bool:
-    return event.get('text') is None
-
-
-class Conversation:
-    """A connection and the resource that handles its messages.
-
-    Args:
-        handshake: The handshake to decide about.
-        req: Its request.
-        uri_params: The fields of the URI template.
-        manager: Where the connection becomes known.
-        make_resource: Gives the resource; called once.
-        table: The resource's responders.
-        codec: How frames are read and made.
-    """
-
-    __slots__ = (
-        '_codec',
-        '_connection',
-        '_handshake',
-        '_make_resource',
-        '_manager',
-        '_owes_disconnect',
-        '_resource',
-        '_table',
-        '_uri_params',
-        '_ws',
-    )
-
-    def __init__(
-        self,
-        handshake: Handshake,
-        req: falcon.asgi.Request,
-        uri_params: dict[str, Any],
-        *,
-        manager: WebSocketConnectionManager,
-        make_resource: Callable[[WebSocket], object],
-        table: ResponderTable,
-        codec: Codec,
-    ) -> None:
-        self._handshake = handshake
-        self._uri_params = uri_params
-        self._manager = manager
-        self._make_resource = make_resource
-        self._table = table
-        self._codec = codec
-        self._resource: object = None
-        self._owes_disconnect = False
-        self._connection = Connection(
-            manager.new_id(),
-            handshake.server_send,
-            default_reasons=handshake.app.ws_options.default_close_reasons,
-            limits=table.settings.limits,
-            slow_consumer=table.settings.slow_consumer,
-        )
-        self._ws = self._new_websocket(self._connection, handshake, manager, codec, req, uri_params)
-        self._connection.websocket = self._ws
-
-    def _new_websocket(self, *args: Any) -> WebSocket:
-        return WebSocket(*args)
+    __slots__ = ()
 
     # -- the handshake
 
@@ -191,11 +109,8 @@ class Conversation:
         names: each call, coroutine and cache line less can be seen in `make bench`.
         """
         connection, ws, inbox, resource = self._connection, self._ws, self._ws.inbox, self._resource
-        receive, decode, messages = (
-            self._handshake.receive,
-            self._codec.decode,
-            self._table.messages,
-        )
+        receive, messages = self._handshake.receive, self._table.messages
+        decode = self._codec.decoder(self._table.payloads, whole=self._table.wants_whole)
         owner = asyncio.current_task()
         inbox.begin(cancels_handler=self._table.settings.disconnect_policy == 'cancel')
         try:
@@ -252,6 +167,11 @@ class Conversation:
             self._connection.close(close_codes.SERVICE_RESTART)
         try:
             await self._ws.inbox.stop()
+            if self._parallel is not None:
+                await self._parallel.end(
+                    cancel=self._table.settings.disconnect_policy == 'cancel'
+                    or isinstance(sys.exception(), asyncio.CancelledError)
+                )
         finally:
             try:
                 await self._connection.end(close_codes.ABNORMAL)  # keeps the code that is known
@@ -271,114 +191,3 @@ class Conversation:
         except Exception as error:  # noqa: BLE001  # logged
             if not is_disconnect(error):
                 log_crash(error, self._where(disconnect))
-
-    async def _handle(self, incoming: Incoming, responder: Responder | None, event: Event) -> None:
-        """Have a message handled, and answer it if it is a request."""
-        responder = responder or self._table.any_message
-        if responder is None:
-            unknown = UnknownMessageType(incoming.type, id=incoming.id)
-            await self._handle_unhandled(unknown, event)
-            return
-        result = await responder.handle(self._resource, self._ws, incoming, self._uri_params)
-        if incoming.id is not None:
-            await self._say(wrap('reply', result, incoming.id), binary=_is_binary(event))
-
-    async def _handle_error(
-        self, error: BaseException, incoming: Incoming | None, event: Event
-    ) -> None:
-        """Answer what went wrong with a message: it could not be read, or its handler raised.
-
-        Raises:
-            CancelledError: If this task is to end.
-        """
-        if incoming is None and isinstance(error, UnhandledMessage):
-            await self._handle_unhandled(error, event)
-            return
-        if not isinstance(error, Exception):
-            error = _not_our_cancellation(error)
-        responder, message_id = self._table.any_message, None
-        if incoming is not None:
-            responder = self._table.messages.get(incoming.type, responder)
-            message_id = incoming.id
-        await self._handle_failure(error, responder, message_id, binary=_is_binary(event))
-
-    async def _handle_unhandled(self, error: UnhandledMessage, event: Event) -> None:
-        binary = _is_binary(event)
-        unhandled = self._table.unhandled
-        if unhandled is None:
-            await self._say_error(error.to_http_error(), error.id, binary=binary and error.decoded)
-            return
-        try:
-            raw = event['bytes'] if binary else event['text']
-            result = await self._call(unhandled, (self._ws, raw, error))
-            if error.id is None:
-                return
-            if result is None:
-                await self._say_error(error.to_http_error(), error.id, binary=binary)
-            else:
-                await self._say(wrap('reply', result, error.id), binary=binary)
-        except Exception as failure:  # noqa: BLE001  # answered or logged
-            await self._handle_failure(failure, unhandled, error.id, binary=binary)
-
-    async def _call(self, responder: Responder, positional: tuple[Any, ...]) -> Any:
-        """Call a responder that is not for a message."""
-        self._ws.handling = True
-        try:
-            return await responder.call(self._resource, positional, self._uri_params)
-        except asyncio.CancelledError as cancelled:
-            raise _not_our_cancellation(cancelled) from cancelled
-        finally:
-            self._ws.handling = False
-
-    async def _handle_failure(
-        self,
-        error: Exception,
-        responder: Responder | None,
-        message_id: MessageId | None,
-        *,
-        binary: bool,
-    ) -> None:
-        answer = await self._answer_to(error, responder)
-        if answer is None:
-            if message_id is not None:
-                await self._say_error(Crash(), message_id, binary=binary)
-        elif isinstance(answer, Crash) and self._table.settings.crash_policy == 'close':
-            self._manager.remove_connection(self._connection.id)
-            self._connection.close(self._handshake.app.ws_options.error_close_code)
-        elif isinstance(answer, HTTPStatus):
-            error = HTTPError(answer.status_code, description=answer.text)
-            await self._say_error(error, message_id, binary=binary)
-        else:
-            await self._say_error(answer, message_id, binary=binary)
-
-    # -- saying
-
-    async def _say_error(
-        self, error: HTTPError, message_id: MessageId | None, *, binary: bool
-    ) -> None:
-        # An error of the app, or an answer in binary, may be more than its media handler can write.
-        for answer, as_binary in ((error, binary), (Crash(), False)):
-            try:
-                message = wrap('error', error_payload(answer), message_id)
-                await self._say(message, binary=as_binary)
-            except Exception as failure:  # noqa: BLE001  # logged
-                log_crash(failure, self._where(None))
-            else:
-                return
-        self._manager.remove_connection(self._connection.id)
-        self._connection.close(close_codes.INTERNAL_ERROR)
-
-    async def _say(self, message: dict[str, Any], *, binary: bool) -> None:
-        frame = self._codec.encode_object(message, binary=binary)
-        try:
-            await self._connection.send(frame)
-        except WebSocketDisconnected:
-            pass  # the end of the connection answers everything
-
-    async def _answer_to(
-        self, error: Exception, responder: Responder | None
-    ) -> HTTPError | HTTPStatus | None:
-        return await answer_to(error, self._handshake.app, self._ws, self._where(responder))
-
-    def _where(self, responder: Responder | None) -> str:
-        return responder.name if responder else type(self._resource).__qualname__

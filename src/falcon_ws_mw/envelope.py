@@ -1,29 +1,27 @@
-"""Bytes to message and back.
+"""What a message is: a type, a payload and an id, and where they stand in what arrives.
 
-The default envelope is `{"type": str, "payload": any?, "id": str|int?}` in both directions. Text
-frames are JSON through orjson, unless the app registered a TEXT media handler of its own; binary
-frames go through the app's BINARY media handler where it has a usable one.
+The default envelope is `{"type": str, "payload": any?, "id": str|int?}` in both directions. A route
+may rename its fields, leave some out, or bring an envelope of its own, by any rule it likes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import falcon
-import orjson
 
-from falcon_ws_mw.errors import MalformedMessage, UnhandledMessage
+from falcon_ws_mw.errors import ConfigurationError, MalformedMessage
 
-RESERVED_TYPES: Final = frozenset({'reply', 'error'})
-"""Types that the library itself says; no handler may have them."""
+REPLY: Final = 'reply'
+"""The type by which the library answers, and is answered."""
+
+ERROR: Final = 'error'
+"""The type by which it does so where something is wrong."""
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 """The largest whole number that every JSON reader takes exactly (RFC 8259 §6)."""
-
-Frame: TypeAlias = dict[str, Any]
-"""An ASGI `websocket.send` event. Encoded once and shared by all receivers: never changed."""
 
 MessageId: TypeAlias = str | int
 
@@ -36,9 +34,38 @@ class Message:
     payload: Any = None
 
 
-Sendable: TypeAlias = Mapping[str, Any] | str | bytes | bytearray | memoryview | Message
+class IsDataclass(Protocol):
+    """A dataclass's instance, pydantic's dataclasses included."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class IsStruct(Protocol):
+    """An instance of a `msgspec.Struct`."""
+
+    __struct_fields__: ClassVar[tuple[str, ...]]
+
+
+class IsModel(Protocol):
+    """An instance of a pydantic model."""
+
+    def model_dump(self, *, mode: str = 'python') -> dict[str, Any]:
+        """Its values by name."""
+
+
+Sendable: TypeAlias = (
+    Mapping[str, Any]
+    | str
+    | bytes
+    | bytearray
+    | memoryview
+    | Message
+    | IsDataclass
+    | IsStruct
+    | IsModel
+)
 """What can be sent: a mapping goes out as JSON, text and bytes as they are, a `Message` in the
-envelope."""
+envelope; a dataclass, a `msgspec.Struct` or a pydantic model as the JSON of the whole message."""
 
 
 class Incoming(NamedTuple):
@@ -46,50 +73,157 @@ class Incoming(NamedTuple):
 
     Attributes:
         type: Its type.
-        payload: Its payload; `{}` where it was absent or null.
+        payload: Its payload, as the handler gets it.
         id: Its id, `None` if it is no request.
-        message: The whole decoded object.
+        message: The whole decoded object; `None` where no handler asks for it.
     """
 
     type: str
     payload: Any
     id: MessageId | None
-    message: dict[str, Any]
+    message: Any
 
 
-def read_envelope(message: object) -> Incoming:
-    """Read a decoded object by the envelope's rules.
+@runtime_checkable
+class MessageEnvelope(Protocol):
+    """An envelope that an app brings: it replaces the routing rule completely.
+
+    It may also have `content_type: str` and `describe(type, payload, has_id) -> dict`, the JSON
+    Schema of a whole message around the schema of its payload, for the AsyncAPI document.
+    """
+
+    def decode(self, raw: str | bytes) -> tuple[str, Any, MessageId | None]:
+        """Read a frame.
+
+        Args:
+            raw: The text or the bytes of the frame.
+
+        Returns:
+            The type, the payload (`None` if there is none) and the id (`None` if it wants no
+            answer). The types `reply` and `error` are answers to what the server has asked.
+
+        Raises:
+            MalformedMessage: If there is no message in it; with the id where it could be read.
+        """
+
+    def encode(self, type: str, payload: Any, id: MessageId | None) -> str | bytes:
+        """Make a frame.
+
+        Args:
+            type: The message's type; `reply` or `error` for an answer, whose payload is what the
+                handler returned, or describes the error.
+            payload: What it carries, as dicts, lists, text, numbers and what the app puts there.
+            id: The id, `None` if it has none.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """Messages that are objects, with fields of these names.
+
+    Args:
+        type_field: Where the type stands (default `'type'`).
+        payload_field: Where the payload stands (default `'payload'`). `None` is the flat form: the
+            payload is the whole object, type and id included; what the library itself answers
+            carries its payload under `payload`.
+        id_field: Where the id stands (default `'id'`). `None` switches requests off.
+        reply_type: The type of answers (default `'reply'`).
+        error_type: The type of errors (default `'error'`).
 
     Raises:
-        MalformedMessage: If it breaks one of them.
+        ConfigurationError: If a name is no text or stands for two things.
     """
-    if not isinstance(message, dict):
-        raise MalformedMessage(f'a message is an object, not {_json_kind(message)}')
-    message_id = message.get('id')
-    if message_id is None:
-        if 'id' in message:
-            raise MalformedMessage('the id is null: leave it out, or send text or a whole number')
-    elif not _is_id(message_id):
-        raise MalformedMessage('the id is neither text nor a whole number within ±(2⁵³-1)')
-    message_type = message.get('type')
-    if not isinstance(message_type, str):
-        found = 'missing' if 'type' not in message else _json_kind(message_type)
-        raise MalformedMessage(f'the type of a message is text, here it is {found}', id=message_id)
-    payload = message.get('payload')
-    # PERF: past the constructor that `NamedTuple` writes, which takes twice as long.
-    return _new_tuple(
-        Incoming, (message_type, {} if payload is None else payload, message_id, message)
-    )
 
+    type_field: str = 'type'
+    payload_field: str | None = 'payload'
+    id_field: str | None = 'id'
+    reply_type: str = REPLY
+    error_type: str = ERROR
+
+    def __post_init__(self) -> None:
+        fields = [self.type_field, self.payload_field or 'payload', self.id_field]
+        names = [name for name in fields if name is not None]
+        types = [self.reply_type, self.error_type]
+        for name in (*names, *types):
+            if not _is_name(name):
+                raise ConfigurationError(f'{self}: {name!r} is no name: expected non-empty text')
+        for group in (names, types):
+            if len(set(group)) < len(group):
+                raise ConfigurationError(f'{self}: {group} has one name twice: choose another')
+
+    @property
+    def reserved_types(self) -> frozenset[str]:
+        """The types that the library itself says; no handler may have them."""
+        return frozenset({self.reply_type, self.error_type})
+
+    def read(self, message: object) -> Incoming:
+        """Read a decoded object. An absent payload is `None`.
+
+        Raises:
+            MalformedMessage: If it breaks one of the rules.
+        """
+        if not isinstance(message, dict):
+            raise MalformedMessage(f'a message is an object, not {_json_kind(message)}')
+        message_id = None
+        if self.id_field is not None:
+            message_id = message.get(self.id_field)
+            if message_id is None:
+                if self.id_field in message:
+                    raise MalformedMessage(
+                        f'the {self.id_field} is null: leave it out, or send text or a whole number'
+                    )
+            elif not is_id(message_id):
+                raise MalformedMessage(
+                    f'the {self.id_field} is neither text nor a whole number within ±(2⁵³-1)'
+                )
+        message_type = message.get(self.type_field)
+        if not isinstance(message_type, str):
+            found = 'missing' if self.type_field not in message else _json_kind(message_type)
+            raise MalformedMessage(
+                f'the {self.type_field} of a message is text, here it is {found}', id=message_id
+            )
+        payload: Any = message
+        if self.payload_field is not None or message_type in self.reserved_types:
+            payload = message.get(self.payload_field or 'payload')
+        # PERF: past the constructor that `NamedTuple` writes, which takes twice as long.
+        return _new_tuple(Incoming, (message_type, payload, message_id, message))
+
+    def wrap(self, type: str, payload: Any, id: MessageId | None = None) -> dict[str, Any]:
+        """Put a payload into the envelope.
+
+        Raises:
+            TypeError: In the flat form, if the payload is no mapping.
+        """
+        if self.payload_field is not None:
+            return self.wrap_answer(type, payload, id)
+        if payload is not None and not isinstance(payload, Mapping):
+            raise TypeError(
+                f'the payload of {type!r} is the whole object here (payload_field=None): expected '
+                f'a mapping, not {_json_kind(payload)}'
+            )
+        message = {**(payload or {}), self.type_field: type}
+        if id is not None and self.id_field is not None:
+            message[self.id_field] = id
+        return message
+
+    def wrap_answer(self, type: str, payload: Any, id: MessageId | None) -> dict[str, Any]:
+        """Put what the library itself answers into the envelope: its payload has a field always."""
+        payload_field = self.payload_field or 'payload'
+        if id is None or self.id_field is None:
+            return {self.type_field: type, payload_field: payload}
+        return {self.type_field: type, self.id_field: id, payload_field: payload}
+
+
+AnyEnvelope: TypeAlias = Envelope | MessageEnvelope
 
 _new_tuple = tuple.__new__
 
 
-def wrap(message_type: str, payload: Any, message_id: MessageId | None = None) -> dict[str, Any]:
-    """Put a payload into the envelope."""
-    if message_id is None:
-        return {'type': message_type, 'payload': payload}
-    return {'type': message_type, 'id': message_id, 'payload': payload}
+def types_of_answers(envelope: AnyEnvelope) -> tuple[str, str]:
+    """The types of a reply and of an error in an envelope."""
+    if isinstance(envelope, Envelope):
+        return envelope.reply_type, envelope.error_type
+    return REPLY, ERROR
 
 
 def error_payload(error: falcon.HTTPError) -> dict[str, Any]:
@@ -97,134 +231,12 @@ def error_payload(error: falcon.HTTPError) -> dict[str, Any]:
     return {'status': error.status_code, **error.to_dict()}
 
 
-class Codec:
-    """Turns frames into messages and messages into frames.
-
-    Args:
-        loads: Text to object (default orjson).
-        dumps: Object to text (default orjson).
-        load_binary: Bytes to object; `None` if binary frames are not understood.
-        dump_binary: Object to bytes, the counterpart.
-    """
-
-    __slots__ = ('_dump_binary', '_load_binary', '_loads', '_text_frame')
-
-    def __init__(
-        self,
-        *,
-        loads: Callable[[str], Any] | None = None,
-        dumps: Callable[[Any], str] | None = None,
-        load_binary: Callable[[bytes], Any] | None = None,
-        dump_binary: Callable[[Any], bytes] | None = None,
-    ) -> None:
-        self._loads = loads or orjson.loads
-        self._text_frame = _orjson_frame if dumps is None else _framing(dumps)
-        self._load_binary = load_binary
-        self._dump_binary = dump_binary
-
-    def decode(self, raw: str | bytes) -> Incoming:
-        """Read a frame.
-
-        Raises:
-            MalformedMessage: Whatever is wrong with it.
-        """
-        message = self.decode_object(raw)
-        if type(message) is dict and 'id' not in message:
-            # PERF: `read_envelope` of what is right and no request, with no call between.
-            message_type = message.get('type')
-            if type(message_type) is str:
-                payload = message.get('payload')
-                return _new_tuple(
-                    Incoming, (message_type, {} if payload is None else payload, None, message)
-                )
-        return read_envelope(message)
-
-    def decode_object(self, raw: str | bytes) -> Any:
-        """Read a frame without looking for an envelope.
-
-        Raises:
-            MalformedMessage: If it cannot be decoded.
-        """
-        try:
-            return self._loads(raw) if isinstance(raw, str) else self._decode_binary(raw)
-        except UnhandledMessage:
-            raise
-        except Exception as error:  # an app's own handler may raise anything
-            kind = 'text is not valid JSON' if isinstance(raw, str) else 'bytes cannot be decoded'
-            raise MalformedMessage(f'the {kind}', decoded=False) from error
-
-    @property
-    def understands_binary(self) -> bool:
-        """Whether binary frames can be decoded and encoded."""
-        return self._load_binary is not None and self._dump_binary is not None
-
-    def _decode_binary(self, raw: bytes) -> Any:
-        if self._load_binary is None:
-            raise MalformedMessage(
-                'binary frames are not understood here: send text', decoded=False
-            )
-        return self._load_binary(raw)
-
-    def encode(self, message: Sendable) -> Frame:
-        """Make the frame of something to be sent.
-
-        Raises:
-            TypeError: If it is nothing that can be sent, or cannot be JSON.
-            ValueError: If text has no UTF-8 form (a lone surrogate).
-        """
-        if isinstance(message, str):
-            return text_frame(message)
-        if isinstance(message, (bytes, bytearray, memoryview)):
-            return {'type': 'websocket.send', 'bytes': bytes(message)}
-        if isinstance(message, Message):
-            return self.encode_message(message.type, message.payload)
-        if isinstance(message, Mapping):
-            return self.encode_object(message if isinstance(message, dict) else dict(message))
-        raise TypeError(
-            f'cannot send {type(message).__name__}: expected a dict, str, bytes or Message'
-        )
-
-    def encode_message(self, message_type: str, payload: Any) -> Frame:
-        """Make the frame of a message in the envelope."""
-        return self._text_frame({'type': message_type, 'payload': payload})
-
-    def encode_object(self, media: object, *, binary: bool = False) -> Frame:
-        """Make the frame of an object, as text or, where it can be, as binary."""
-        if binary and self._dump_binary is not None:
-            return {'type': 'websocket.send', 'bytes': self._dump_binary(media)}
-        return self._text_frame(media)
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
-def text_frame(text: str) -> Frame:
-    """The frame of a text.
-
-    Raises:
-        ValueError: If the text has no UTF-8 form. Checked here, so that it fails its sender and
-            not the receivers' connections.
-    """
-    if not text.isascii():
-        text.encode()
-    return {'type': 'websocket.send', 'text': text}
-
-
-def frame_bytes(frame: Mapping[str, Any]) -> int:
-    """How many bytes of payload an ASGI event carries, sent or received."""
-    text = frame.get('text')
-    if text is None:
-        return len(frame['bytes'])
-    return len(text) if text.isascii() else len(text.encode())
-
-
-def _orjson_frame(media: object) -> Frame:
-    return {'type': 'websocket.send', 'text': orjson.dumps(media).decode()}  # always UTF-8
-
-
-def _framing(dumps: Callable[[Any], str]) -> Callable[[object], Frame]:
-    """How an app's own text handler makes frames."""
-    return lambda media: text_frame(dumps(media))
-
-
-def _is_id(value: object) -> bool:
+def is_id(value: object) -> bool:
+    """Whether a value can be the id of a message: text, or a whole number within ±(2⁵³-1)."""
     if isinstance(value, str):
         return value.isascii() or _is_encodable(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -245,3 +257,7 @@ def _json_kind(value: object) -> str:
         return 'null'
     names = {str: 'text', bool: 'a boolean', int: 'a number', float: 'a number', list: 'an array'}
     return names.get(type(value), 'an object' if isinstance(value, dict) else 'something else')
+
+
+DEFAULT_ENVELOPE: Final = Envelope()
+"""What is spoken where nobody says anything."""

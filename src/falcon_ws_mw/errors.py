@@ -7,10 +7,16 @@ FalconWebSocketError
 ├── InvalidCloseCode (ValueError)     the caller: not a code that may be sent
 ├── ConnectionNotFound (LookupError)  the caller: nobody has that id any more
 ├── OutboxFull                        the caller: more was said than may wait
+├── TooManyRequests                   the caller: more was asked than may be waited for
 ├── MessageTooBig (ValueError)        the caller: one message is longer than may wait
+├── WireFormatMismatch (ValueError)   the caller: a room speaks one envelope
+├── UndeclaredMessage (ValueError)    the developer: `@sends` says something else
+├── ReplyError                        the client, which answered a request with an error
+├── ReplyTimeout (TimeoutError)       the client, which did not answer a request
 └── UnhandledMessage                  the client; what `on_ws_unhandled` receives
     ├── MalformedMessage              no message could be read from the frame
-    └── UnknownMessageType            nobody handles that type
+    ├── UnknownMessageType            nobody handles that type
+    └── InvalidPayload                the payload is not what the handler declares
 
 Errors carry facts as attributes; their text is built here, and says what was found, what was
 expected and the cure.
@@ -18,7 +24,8 @@ expected and the cure.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import falcon
 
@@ -131,6 +138,24 @@ class OutboxFull(FalconWebSocketError):
         )
 
 
+class TooManyRequests(FalconWebSocketError):
+    """As many requests to one client wait for their answers as may.
+
+    Attributes:
+        max_requests: The bound, `Limits.max_pending_requests`.
+    """
+
+    def __init__(self, max_requests: int) -> None:
+        self.max_requests = max_requests
+        super().__init__(max_requests)
+
+    def __str__(self) -> str:
+        return (
+            f'{self.max_requests} requests to this client wait for an answer '
+            '(max_pending_requests): await some of them first, or raise the limit'
+        )
+
+
 class MessageTooBig(FalconWebSocketError, ValueError):
     """One message is longer than what may wait for a peer, so it is not sent at all.
 
@@ -148,6 +173,117 @@ class MessageTooBig(FalconWebSocketError, ValueError):
         return (
             f'the message has {self.size} bytes, over the outbox of {self.max_bytes} '
             '(max_outbox_bytes): send it in parts, or raise the limit'
+        )
+
+
+class WireFormatMismatch(FalconWebSocketError, ValueError):
+    """A connection was to join a room whose members speak another envelope.
+
+    A broadcast is encoded once, so what is said in a room has one form on the wire.
+
+    Attributes:
+        room: The room.
+        spoken: The envelope that its members speak.
+        envelope: The connection's.
+    """
+
+    def __init__(self, room: str, spoken: object, envelope: object) -> None:
+        self.room = room
+        self.spoken = spoken
+        self.envelope = envelope
+        super().__init__(room, spoken, envelope)
+
+    def __str__(self) -> str:
+        return (
+            f'the room {_shortened(self.room)} speaks {_shortened(self.spoken)}, and this '
+            f'connection {_shortened(self.envelope)}: give both routes one and the same envelope, '
+            'or each envelope rooms of its own'
+        )
+
+
+class UndeclaredMessage(FalconWebSocketError, ValueError):
+    """A route was to be sent what its `@sends` do not say.
+
+    Raised only where that is checked: `install(check_sends=True)`, or asyncio's debug mode.
+
+    Attributes:
+        type: The message's type.
+        resource: The resource whose clients would have got it.
+        problems: What is wrong with the payload, each with path and message; empty if the type
+            itself is not declared.
+        declared: The types that are.
+    """
+
+    def __init__(
+        self,
+        type: str,
+        resource: str,
+        declared: Sequence[str] = (),
+        problems: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.type = type
+        self.resource = resource
+        self.declared = tuple(declared)
+        self.problems = tuple(problems)
+        super().__init__(type, resource, declared, problems)
+
+    def __str__(self) -> str:
+        if self.problems:
+            found = '; '.join(f'{path or "payload"}: {message}' for path, message in self.problems)
+            return (
+                f'{self.resource} declares another payload for {_shortened(self.type)}: {found}; '
+                'send that, or change its @sends'
+            )
+        return (
+            f'{self.resource} does not declare that it sends {_shortened(self.type)} '
+            f'(it declares {", ".join(self.declared)}): add '
+            f'@sends({_shortened(self.type)}, …) to it'
+        )
+
+
+class ReplyError(FalconWebSocketError):
+    """The client answered a request with an error.
+
+    Attributes:
+        type: The type of the request.
+        payload: What the error carried, as it was decoded.
+        status: Its `status`, where there is one.
+        title: Its `title`, likewise.
+        description: Its `description`, likewise.
+    """
+
+    def __init__(self, type: str, payload: Any) -> None:
+        self.type = type
+        self.payload = payload
+        facts = payload if isinstance(payload, dict) else {}
+        self.status: Any = facts.get('status')
+        self.title: Any = facts.get('title')
+        self.description: Any = facts.get('description')
+        super().__init__(type, payload)
+
+    def __str__(self) -> str:
+        facts = [_shortened(fact) for fact in (self.status, self.title, self.description) if fact]
+        said = ', '.join(facts) or _shortened(self.payload)
+        return f'the client answered the request {_shortened(self.type)} with an error: {said}'
+
+
+class ReplyTimeout(FalconWebSocketError, TimeoutError):
+    """The client did not answer a request in time. An answer that comes later is counted.
+
+    Attributes:
+        type: The type of the request.
+        timeout_seconds: How long it was waited for.
+    """
+
+    def __init__(self, type: str, timeout_seconds: float | None) -> None:
+        self.type = type
+        self.timeout_seconds = timeout_seconds
+        super().__init__(type, timeout_seconds)
+
+    def __str__(self) -> str:
+        return (
+            f'the client did not answer the request {_shortened(self.type)} '
+            f'within {self.timeout_seconds} s'
         )
 
 
@@ -199,6 +335,61 @@ class UnknownMessageType(UnhandledMessage):
     def __init__(self, type: str, *, id: str | int | None = None) -> None:
         self.type = type
         super().__init__(f'nothing here handles messages of type {_shortened(type)}', id=id)
+
+
+class InvalidPayload(UnhandledMessage):
+    """The payload does not fit what the handler declares; the handler was not called.
+
+    What the payload library raised is its `__cause__`, and `original`.
+
+    Attributes:
+        type: The message's type.
+        problems: What is wrong, each a path (JSON Pointer, RFC 6901) and a message.
+        original: What the library raised.
+    """
+
+    status = 422
+    title = 'Invalid payload'
+
+    def __init__(
+        self,
+        type: str,
+        problems: Sequence[tuple[str, str]],
+        *,
+        id: str | int | None = None,
+        original: Exception | None = None,
+    ) -> None:
+        self.type = type
+        self.problems = tuple(problems)
+        self.original = original
+        found = '; '.join(f'{path}: {message}' if path else message for path, message in problems)
+        super().__init__(
+            f'the payload of {_shortened(type)} does not fit: {_cut(found, 500)}', id=id
+        )
+
+    def to_http_error(self) -> falcon.HTTPError:
+        """The answer that the client gets, with a list `errors` of `path` and `message`."""
+        return _HTTPErrorWithErrors(
+            self.status,
+            title=self.title,
+            description=self.description,
+            errors=[{'path': path, 'message': message} for path, message in self.problems],
+        )
+
+
+class _HTTPErrorWithErrors(falcon.HTTPError):
+    """An `HTTPError` whose form on the wire has a list `errors`."""
+
+    def __init__(self, status: int, *, errors: list[dict[str, str]], **facts: Any) -> None:
+        super().__init__(status, **facts)
+        self.errors = errors
+
+    def to_dict(self, obj_type: Any = dict) -> Any:
+        return {**super().to_dict(obj_type), 'errors': self.errors}
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f'{text[:limit]}…'
 
 
 def _shortened(value: object, limit: int = 80) -> str:

@@ -1,4 +1,11 @@
-"""What a client is told of an exception that a method of the app raised, and what the log is."""
+"""What a client is told of an exception that a method of the app raised, and what the log is.
+
+What names somebody at fault is answered with a status of its own, without a traceback: the app's
+own `HTTPError`, a name that a client may have given, and the client itself, where it answered a
+request of the server with an error (502) or not at all (504). Everything else is a crash (500),
+`TooManyRequests` included: how much is asked at once is the app's doing. So is an exception group,
+whatever it holds.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +17,14 @@ import falcon
 from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
 
 from falcon_ws_mw import falcon_internals
-from falcon_ws_mw.errors import ConnectionNotFound, InvalidName, InvalidTopic, UnhandledMessage
+from falcon_ws_mw.errors import (
+    ConnectionNotFound,
+    InvalidName,
+    InvalidTopic,
+    ReplyError,
+    ReplyTimeout,
+    UnhandledMessage,
+)
 
 if TYPE_CHECKING:
     from falcon_ws_mw.websocket import WebSocket
@@ -73,11 +87,22 @@ def _http_error(error: Exception, where: str) -> HTTPError | HTTPStatus:
         return error
     if isinstance(error, UnhandledMessage):
         return error.to_http_error()
-    if isinstance(error, InvalidName):
-        return falcon.HTTPBadRequest(title='Invalid name', description=str(error))
-    if isinstance(error, InvalidTopic):
-        return falcon.HTTPBadRequest(title='Invalid topic', description=str(error))
+    if isinstance(error, (InvalidName, InvalidTopic)):
+        title = 'Invalid name' if isinstance(error, InvalidName) else 'Invalid topic'
+        return falcon.HTTPBadRequest(title=title, description=str(error))
     if isinstance(error, ConnectionNotFound):
         return falcon.HTTPNotFound(title='Connection not found', description=str(error))
+    if isinstance(error, (ReplyError, ReplyTimeout)):
+        return _unanswered(error, where)
     log_crash(error, where)
     return Crash()
+
+
+def _unanswered(error: ReplyError | ReplyTimeout, where: str) -> HTTPError:
+    """What is told of a request of ours. Neither log nor answer quotes what a client said."""
+    if isinstance(error, ReplyTimeout):
+        logger.info('%s: %s', where, error)
+        return falcon.HTTPGatewayTimeout(title='No answer to a request', description=str(error))
+    said = f'the client answered the request {error.type!r:.80} with an error'
+    logger.info('%s: %s', where, said)
+    return falcon.HTTPBadGateway(title='Error in answer to a request', description=said)

@@ -3,15 +3,92 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from falcon_ws_mw.codec import Codec, Codecs
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Frame
+from falcon_ws_mw.envelope import Message, Sendable
 from falcon_ws_mw.errors import MessageTooBig
-from falcon_ws_mw.options import SlowConsumer
+from falcon_ws_mw.frames import Frame, frame_bytes
+from falcon_ws_mw.options import SlowConsumer, check_choice
 from falcon_ws_mw.outbox import Key
-from falcon_ws_mw.reports import DeliveryReport
+from falcon_ws_mw.registry import Registry
+from falcon_ws_mw.reports import Counters, DeliveryReport
+
+
+class Fanout:
+    """Sends what the manager is told to send.
+
+    Args:
+        registry: Who is connected.
+        counters: Where deliveries are counted.
+
+    Attributes:
+        codecs: How messages become frames.
+    """
+
+    __slots__ = ('_counters', '_registry', 'codecs')
+
+    def __init__(self, registry: Registry, counters: Counters) -> None:
+        self.codecs = Codecs()
+        self._registry = registry
+        self._counters = counters
+
+    def send(
+        self,
+        members: list[Connection],
+        message: Sendable,
+        exclude_ids: Iterable[str] = (),
+        *,
+        slow_consumer: SlowConsumer | None = None,
+        key: Key | None = None,
+    ) -> DeliveryReport:
+        """Send a message to some connections, without waiting for any.
+
+        Args:
+            members: Who gets it.
+            message: What they get.
+            exclude_ids: Who of them does not.
+            slow_consumer: What it does where there is no room (default: as each connection says).
+            key: Replaces the message that waits under the same key.
+        """
+        hash(key)  # what cannot be a key is said before anybody gets anything
+        if slow_consumer is not None:
+            check_choice('slow_consumer', slow_consumer, SlowConsumer)
+        if exclude_ids:
+            ids = (exclude_ids,) if isinstance(exclude_ids, str) else exclude_ids
+            excluded = {self._registry.connections.get(connection_id) for connection_id in ids}
+            members = [member for member in members if member not in excluded]
+        by_codec = [(self.codecs.default, members)]
+        if (
+            members
+            and self.codecs.are_many
+            and (isinstance(message, Message) or self.codecs.check_sends)
+        ):
+            by_codec = _by_codec(members)
+        frames = [(codec.encode(message), group) for codec, group in by_codec]
+        queued = dropped = 0
+        for frame, group in frames:
+            size = frame_bytes(frame)
+            if size > self._registry.least_outbox_bytes:
+                able = those_who_can_take(group, size)
+                dropped += len(group) - len(able)
+                group = able  # noqa: PLW2901
+            report = post_all(group, frame, size, slow_consumer=slow_consumer, key=key)
+            queued += report.queued
+            dropped += report.dropped
+        self._counters.delivered += queued
+        self._counters.dropped += dropped
+        return DeliveryReport(queued, dropped)
+
+
+def _by_codec(connections: list[Connection]) -> list[tuple[Codec, list[Connection]]]:
+    """Who is spoken to alike, in the order in which they come first."""
+    groups: dict[Codec, list[Connection]] = {}
+    for connection in connections:
+        groups.setdefault(connection.codec, []).append(connection)
+    return list(groups.items())
 
 
 def post_all(

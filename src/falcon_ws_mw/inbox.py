@@ -21,7 +21,7 @@ from falcon import OperationNotAllowed
 from falcon_ws_mw import cancellation, close_codes, server_internals
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import frame_bytes
+from falcon_ws_mw.frames import frame_bytes
 from falcon_ws_mw.sides import State
 
 if TYPE_CHECKING:
@@ -202,6 +202,11 @@ class Inbox:
 
     # -- reading ahead
 
+    def await_answer(self) -> None:
+        """Somebody is about to wait for what the peer answers, maybe the handler that runs."""
+        if self.in_hand is not None or self.owner is None:
+            self.read_ahead()
+
     def read_ahead(self) -> None:
         """Read from now on into the queue, until the library waits for what comes."""
         if self._task is None and not self._receives and self._connection.state is not State.CLOSED:
@@ -246,6 +251,8 @@ class Inbox:
                 self._interrupt()
             queue.append(event)
             return False
+        if connection.requests and connection.requests.is_answer(event):
+            return True
         if connection.hung_up:  # nobody will listen; the server has to get at the end
             connection.keeper.counters.abandoned += 1
             return True

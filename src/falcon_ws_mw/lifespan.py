@@ -1,4 +1,4 @@
-"""The ASGI wrapper: what starts and stops with the app, and `install`."""
+"""The ASGI wrapper: what starts and stops with the app."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import falcon.asgi
 
 from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.asgi import ASGIApp, Event, Receive, Scope, Send
+from falcon_ws_mw.codec import Codecs
+from falcon_ws_mw.contract import ChannelContract
+from falcon_ws_mw.envelope import DEFAULT_ENVELOPE
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
 from falcon_ws_mw.manager import WebSocketConnectionManager
-from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, WrapperGuard, codec_of
+from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, media_of
 from falcon_ws_mw.options import (
-    CrashPolicy,
-    DisconnectPolicy,
-    Limits,
     Refusals,
     RestartPolicy,
-    SlowConsumer,
     check_choice,
 )
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
@@ -44,6 +43,11 @@ class WebSocketLifespan:
         workers: Workers to add, each a coroutine function or `(function, *args)`.
         refusals: How a handshake is refused: `'http'` (default) with the status, headers and body
             of the `HTTPError` where the server can, or `'close'`, the plain 403 of ASGI.
+        check_sends: Whether what is sent is checked against what the resources declare by `@sends`
+            (default: in asyncio's debug mode).
+        make_dispatcher: Makes the middleware, which then is added to the app when it is first
+            needed, so that it is the last one whatever is added until then (default: the app has
+            one already).
 
     Raises:
         ConfigurationError: If the app is none for this, or a worker is none.
@@ -52,13 +56,14 @@ class WebSocketLifespan:
     __slots__ = (
         '_app',
         '_asgi_app',
-        '_codec_handlers',
+        '_check_sends',
         '_conversations',
         '_dispatcher',
         '_make_dispatcher',
         '_manager',
         '_refusals',
         '_serving',
+        '_spoken_by',
         '_warned',
     )
 
@@ -69,16 +74,19 @@ class WebSocketLifespan:
         *,
         workers: Iterable[WorkerFunction | tuple[Any, ...]] = (),
         refusals: Refusals = 'http',
+        check_sends: bool | None = None,
+        make_dispatcher: Callable[[], WebSocketDispatchMiddleware] | None = None,
     ) -> None:
-        _check_app(app)
+        check_app(app)
+        self._check_sends = check_sends
         check_choice('refusals', refusals, Refusals)
         self._app = app
         self._asgi_app: ASGIApp = app  # type: ignore[assignment]  # Falcon narrows the scope to dict
         self._manager = manager
         self._refusals: Refusals = refusals
-        self._make_dispatcher: Callable[[], WebSocketDispatchMiddleware] | None = None
+        self._make_dispatcher = make_dispatcher
         self._dispatcher: WebSocketDispatchMiddleware | None = None
-        self._codec_handlers: tuple[object, ...] = ()
+        self._spoken_by: tuple[object, ...] = ()
         self._conversations: set[asyncio.Task[Any]] = set()
         self._serving = False
         self._warned = False
@@ -150,6 +158,33 @@ class WebSocketLifespan:
             ConfigurationError: If it is no coroutine function or does not take the arguments.
         """
         self._manager.workers.add(Worker(worker, args, name=name, restart=restart))
+
+    # -- what it knows of the app
+
+    def check_websockets(self) -> None:
+        """Check everything that can be known to be wrong before the first connection.
+
+        The start of the app does so; `falcon-ws-mw check` does it without a server.
+
+        Raises:
+            ConfigurationError: For the first thing that is.
+        """
+        self._checked_dispatcher().routes.check(self._app)
+
+    def find_websocket_problems(self) -> list[ConfigurationError]:
+        """Everything that `check_websockets` would raise, route by route."""
+        try:
+            return list(self._checked_dispatcher().routes.problems(self._app))
+        except ConfigurationError as error:
+            return [error]
+
+    def describe_websockets(self) -> list[ChannelContract]:
+        """What each WebSocket route takes, answers and sends: what documents are made of.
+
+        Raises:
+            ConfigurationError: If a route cannot work, or the router does not show its routes.
+        """
+        return self._checked_dispatcher().routes.contracts(self._app)
 
     # -- the rest is the app's
 
@@ -230,7 +265,7 @@ class WebSocketLifespan:
         async def receive_first_checked() -> Event:
             event = await receive()
             if event['type'] == 'lifespan.startup':
-                self._check()
+                self.check_websockets()
             elif event['type'] == 'lifespan.shutdown':
                 await self._stop()  # workers first: they use what the app is about to close
             return event
@@ -275,12 +310,7 @@ class WebSocketLifespan:
 
     # -- putting it together
 
-    def _check(self) -> None:
-        """Everything that can be known to be wrong before the first connection.
-
-        Raises:
-            ConfigurationError: For the first thing that is.
-        """
+    def _checked_dispatcher(self) -> WebSocketDispatchMiddleware:
         self._prepare()
         if self._dispatcher is None:
             raise ConfigurationError(
@@ -294,7 +324,7 @@ class WebSocketLifespan:
                 'give both the same'
             )
         self._dispatcher.check_order(self._app)
-        self._dispatcher.check_routes(self._app)
+        return self._dispatcher
 
     def _prepare(self) -> None:
         """See that the dispatching middleware is there, and speaks as the app does."""
@@ -307,10 +337,14 @@ class WebSocketLifespan:
             # Also when a component was added since: the new one is last, the old one steps back.
             self._dispatcher = self._make_dispatcher()
             self._app.add_middleware(self._dispatcher)
-        handlers = tuple(self._app.ws_options.media_handlers.values())
-        if handlers != self._codec_handlers:
-            self._codec_handlers = handlers
-            self._manager.codec = codec_of(self._app)
+        envelope = DEFAULT_ENVELOPE if self._dispatcher is None else self._dispatcher.envelope
+        check_sends = self._check_sends
+        if check_sends is None:
+            check_sends = _is_debugging()
+        spoken_by = (envelope, check_sends, *self._app.ws_options.media_handlers.values())
+        if spoken_by != self._spoken_by:
+            self._spoken_by = spoken_by
+            self._manager.codecs = Codecs(media_of(self._app), envelope, check_sends=check_sends)
 
     def _check_template_is_free(self, uri_template: str) -> None:
         for route in falcon_internals.all_routes(self._app) or ():
@@ -322,69 +356,19 @@ class WebSocketLifespan:
                 )
 
 
-def install(
-    app: falcon_internals.App,
-    *,
-    manager: WebSocketConnectionManager | None = None,
-    backend: str = 'memory://',
-    limits: Limits | None = None,
-    crash_policy: CrashPolicy = 'answer',
-    slow_consumer: SlowConsumer = 'close',
-    disconnect_policy: DisconnectPolicy = 'handle',
-    refusals: Refusals = 'http',
-    strict: bool = False,
-) -> WebSocketLifespan:
-    """Put the library around a Falcon app.
+def _is_debugging() -> bool:
+    try:
+        return asyncio.get_running_loop().get_debug()
+    except RuntimeError:  # looked at without being served
+        return False
 
-    Serve what it returns, as in `app = install(app)`; the app alone refuses to start from then on.
 
-    Args:
-        app: A `falcon.asgi.App`.
-        manager: The connection manager, for apps that make it first and give it to their HTTP
-            resources (default: a new one).
-        backend: The backend of a new manager, by URL (default `'memory://'`: this process).
-        limits: The limits of routes that name none.
-        crash_policy: See `WebSocketDispatchMiddleware`.
-        slow_consumer: See `WebSocketDispatchMiddleware`.
-        disconnect_policy: See `WebSocketDispatchMiddleware`.
-        refusals: See `WebSocketLifespan`.
-        strict: See `WebSocketDispatchMiddleware`.
-
-    Returns:
-        The ASGI app to serve, in every other way the app itself.
+def check_app(app: object) -> None:
+    """Check that something is an app that the library can be put around.
 
     Raises:
-        ConfigurationError: If the app is none for this, or has the library already.
+        ConfigurationError: If it is not.
     """
-    _check_app(app)
-    components = falcon_internals.middleware_of(app)
-    if any(isinstance(component, WrapperGuard) for component in components):
-        raise ConfigurationError(
-            'the app has falcon_ws_mw already: call install once, and not beside '
-            'WebSocketDispatchMiddleware'
-        )
-    if manager is None:
-        manager = WebSocketConnectionManager(backend)
-    elif backend != 'memory://':
-        raise ConfigurationError(
-            f'install got a manager and backend={backend!r}: a manager has its backend already, '
-            'give it there'
-        )
-    wrapper = WebSocketLifespan(app, manager, refusals=refusals)
-    settings: dict[str, Any] = {
-        'limits': limits,
-        'crash_policy': crash_policy,
-        'slow_consumer': slow_consumer,
-        'disconnect_policy': disconnect_policy,
-        'strict': strict,
-    }
-    WebSocketDispatchMiddleware(manager, **settings)  # a wrong setting is said here and now
-    wrapper._make_dispatcher = lambda: WebSocketDispatchMiddleware(manager, **settings)
-    app.add_middleware(WrapperGuard())
-    return wrapper
-
-
-def _check_app(app: object) -> None:
     if type(app) is WebSocketLifespan:
         raise ConfigurationError('the app is wrapped already: call install once')
     if not isinstance(app, falcon.asgi.App):

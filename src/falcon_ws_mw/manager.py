@@ -13,18 +13,20 @@ from dataclasses import asdict
 import secrets
 from typing import Any
 
+from falcon import OperationNotAllowed
+
 from falcon_ws_mw import close_codes
 from falcon_ws_mw.backends import Backend, open_backend
+from falcon_ws_mw.codec import Codecs
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Codec, Sendable, frame_bytes
+from falcon_ws_mw.envelope import Sendable
 from falcon_ws_mw.errors import ConnectionNotFound
-from falcon_ws_mw.fanout import Websockets, post_all, those_who_can_take
+from falcon_ws_mw.fanout import Fanout, Websockets
 from falcon_ws_mw.foreign import SendsFrames, frame_sender
-from falcon_ws_mw.options import SlowConsumer, check_choice
-from falcon_ws_mw.outbox import Key
+from falcon_ws_mw.options import SlowConsumer
 from falcon_ws_mw.registry import Registry
 from falcon_ws_mw.reports import DeliveryReport, ManagerStats
-from falcon_ws_mw.rooms import Membership, check_name
+from falcon_ws_mw.rooms import check_name
 from falcon_ws_mw.sides import State
 from falcon_ws_mw.sweep import Sweep
 from falcon_ws_mw.topics import check_topic
@@ -44,8 +46,6 @@ class WebSocketConnectionManager:
 
     def __init__(self, backend: str = 'memory://') -> None:
         self.backend: Backend = open_backend(backend)
-        self.codec = Codec()
-        """How messages become frames. The app's wrapper sets it by the app's media handlers."""
         self.workers = WorkerSupervisor()
         """The workers of the app that this manager belongs to."""
         self._registry = registry = Registry()
@@ -53,8 +53,18 @@ class WebSocketConnectionManager:
         self._sweep = Sweep(self._connections, registry.remove)
         self.counters = self._sweep.counters
         """What happened since the manager was made; `stats()` is the view for others."""
+        self._fanout = Fanout(registry, self.counters)
         self.forgotten: Counter[str] = Counter()
         """Messages that an old `on_websocket` never came back for, by resource."""
+
+    @property
+    def codecs(self) -> Codecs:
+        """How messages become frames. The app's wrapper sets it by the app's media handlers."""
+        return self._fanout.codecs
+
+    @codecs.setter
+    def codecs(self, codecs: Codecs) -> None:
+        self._fanout.codecs = codecs
 
     # -- to one
 
@@ -74,10 +84,42 @@ class WebSocketConnectionManager:
             MessageTooBig: If it is longer than the connection's outbox.
         """
         connection = self._registry.get(connection_id)
-        report = self._send([connection], message)
+        report = self._fanout.send([connection], message)
         if report.dropped and connection.state not in {State.HANDSHAKE, State.OPEN}:
             raise ConnectionNotFound(connection_id)
         return report
+
+    async def request_connection(
+        self,
+        connection_id: str,
+        type: str,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # the peer's, and what it raises says so
+    ) -> Any:
+        """Ask the client of a connection something, and wait for its answer: `ws.request`.
+
+        Args:
+            connection_id: The connection's `ws.id`.
+            type: The message's type.
+            payload: Anything that can be JSON.
+            timeout: How many seconds to wait at most (default: `request_timeout_seconds`).
+
+        Returns:
+            What the reply carries.
+
+        Raises:
+            ConnectionNotFound: If there is no such connection.
+            OperationNotAllowed: If nobody of the library reads what its client says
+                (`add_connection`). Else raises like `ws.request`.
+        """
+        connection = self._registry.get(connection_id)
+        websocket: Any = connection.websocket
+        if connection.reader is None:
+            raise OperationNotAllowed(
+                f'connection {connection_id!r} was added by hand, and its own loop reads it'
+            )
+        return await websocket.request(type, payload, timeout=timeout)
 
     # -- to many
 
@@ -114,13 +156,15 @@ class WebSocketConnectionManager:
         """
         if not isinstance(room, str) and isinstance(room, Iterable):
             room = frozenset(room)
-        members = _members(self._registry.rooms, 'room', room)
+        members = self._registry.rooms.under('room', room)
         key = None if coalesce is None else ('room', room, coalesce)
-        return self._send(members, message, exclude_ids, slow_consumer=slow_consumer, key=key)
+        return self._fanout.send(
+            members, message, exclude_ids, slow_consumer=slow_consumer, key=key
+        )
 
     async def broadcast(self, message: Sendable, exclude_ids: Iterable[str] = ()) -> DeliveryReport:
         """Send to every connection. Else like `broadcast_to_room`."""
-        return self._send(list(self._connections.values()), message, exclude_ids)
+        return self._fanout.send(list(self._connections.values()), message, exclude_ids)
 
     async def publish(
         self,
@@ -147,17 +191,19 @@ class WebSocketConnectionManager:
         """
         members = self._registry.topics.members(check_topic(topic))
         key = None if coalesce is None else ('topic', topic, coalesce)
-        return self._send(members, message, exclude_ids, slow_consumer=slow_consumer, key=key)
+        return self._fanout.send(
+            members, message, exclude_ids, slow_consumer=slow_consumer, key=key
+        )
 
     async def send_to_user(self, user_id: str, message: Sendable) -> DeliveryReport:
         """Send to all connections of a user. Else like `broadcast_to_room`."""
-        return self._send(_members(self._registry.users, 'user', user_id), message)
+        return self._fanout.send(self._registry.users.under('user', user_id), message)
 
     async def broadcast_to_users(
         self, user_ids: Iterable[str], message: Sendable
     ) -> DeliveryReport:
         """Send to all connections of several users. Else like `broadcast_to_room`."""
-        return self._send(_members(self._registry.users, 'user', user_ids), message)
+        return self._fanout.send(self._registry.users.under('user', user_ids), message)
 
     # -- membership from outside a handler
 
@@ -351,39 +397,3 @@ class WebSocketConnectionManager:
     def _close(self, connection: Connection, code: int, reason: str) -> None:
         self.remove_connection(connection.id)
         connection.close(code, reason)
-
-    def _send(
-        self,
-        members: list[Connection],
-        message: Sendable,
-        exclude_ids: Iterable[str] = (),
-        *,
-        slow_consumer: SlowConsumer | None = None,
-        key: Key | None = None,
-    ) -> DeliveryReport:
-        frame = self.codec.encode(message)
-        hash(key)  # what cannot be a key is said before anybody gets anything
-        if slow_consumer is not None:
-            check_choice('slow_consumer', slow_consumer, SlowConsumer)
-        if exclude_ids:
-            ids = (exclude_ids,) if isinstance(exclude_ids, str) else exclude_ids
-            excluded = {self._connections.get(connection_id) for connection_id in ids}
-            members = [member for member in members if member not in excluded]
-        size = frame_bytes(frame)
-        too_short = 0
-        if size > self._registry.least_outbox_bytes:
-            able = those_who_can_take(members, size)
-            too_short = len(members) - len(able)
-            members = able
-        report = post_all(members, frame, size, slow_consumer=slow_consumer, key=key)
-        self.counters.delivered += report.queued
-        self.counters.dropped += report.dropped + too_short
-        return DeliveryReport(report.queued, report.dropped + too_short) if too_short else report
-
-
-def _members(
-    index: Membership[Connection], kind: str, names: str | Iterable[str]
-) -> list[Connection]:
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        return index.members(check_name(kind, names))
-    return index.union([check_name(kind, name) for name in names])

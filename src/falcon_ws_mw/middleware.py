@@ -14,12 +14,11 @@ from falcon.media import MissingDependencyHandler
 
 from falcon_ws_mw import close_codes, falcon_internals, hooks
 from falcon_ws_mw.adoption import AdoptedConversation
-from falcon_ws_mw.client_topics import with_client_topics
 from falcon_ws_mw.conversation import Conversation
-from falcon_ws_mw.envelope import Codec
+from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.guards import check_loop
 from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
+from falcon_ws_mw.media import Media
 from falcon_ws_mw.options import (
     DEFAULT_LIMITS,
     CrashPolicy,
@@ -29,8 +28,10 @@ from falcon_ws_mw.options import (
     SlowConsumer,
     check_choice,
 )
-from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource, check_resource
-from falcon_ws_mw.responders import ResponderTable, build_table, has_responders, is_dispatch
+from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
+from falcon_ws_mw.responders import ResponderTable
+from falcon_ws_mw.routes import Routes, may_be_ours, own_on_websocket
+from falcon_ws_mw.settings import is_envelope
 
 if TYPE_CHECKING:
     from falcon_ws_mw.falcon_internals import App
@@ -68,8 +69,15 @@ class WebSocketDispatchMiddleware(WrapperGuard):
     It has to be the last component with WebSocket hooks, so that all others have had their say
     before the first message; `install` sees to that.
 
+    Attributes:
+        manager: Where connections become known.
+        envelope: The app's envelope.
+        routes: Which routes are ours, and what their resources answer.
+
     Args:
         manager: Where connections become known.
+        envelope: Where type, payload and id of a message stand, on routes that say nothing: an
+            `Envelope`, or an object of your own that reads and makes frames (`MessageEnvelope`).
         limits: The limits of routes that name none.
         crash_policy: What an unexpected exception in a handler does: `'answer'` (default) with an
             error 500, or `'close'` the connection, as Falcon does.
@@ -88,6 +96,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         self,
         manager: WebSocketConnectionManager,
         *,
+        envelope: AnyEnvelope = DEFAULT_ENVELOPE,
         limits: Limits | None = None,
         crash_policy: CrashPolicy = 'answer',
         slow_consumer: SlowConsumer = 'close',
@@ -98,14 +107,22 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         check_choice('slow_consumer', slow_consumer, SlowConsumer)
         check_choice('disconnect_policy', disconnect_policy, DisconnectPolicy)
         self.manager = manager
-        self._app_settings = RouteSettings(
-            limits=limits or DEFAULT_LIMITS,
-            crash_policy=crash_policy,
-            slow_consumer=slow_consumer,
-            disconnect_policy=disconnect_policy,
+        if not is_envelope(envelope):
+            raise ConfigurationError(
+                f'envelope={envelope!r}: expected a falcon_ws_mw.Envelope, or an object with '
+                '`decode(raw)` and `encode(type, payload, id)`'
+            )
+        self.envelope: AnyEnvelope = envelope
+        self.routes = Routes(
+            RouteSettings(
+                limits=limits or DEFAULT_LIMITS,
+                crash_policy=crash_policy,
+                slow_consumer=slow_consumer,
+                disconnect_policy=disconnect_policy,
+                envelope=envelope,
+            )
         )
         self._strict = strict
-        self._tables: dict[tuple[type, object], ResponderTable | ConfigurationError] = {}
         self._logged: list[ConfigurationError] = []
 
     # -- the hooks
@@ -133,19 +150,19 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         if handshake.dispatcher is not self:
             return
         route = None
-        if self._may_be_ours(resource):
+        if may_be_ours(resource):
             route = falcon_internals.find_route(handshake.app, req.path, req)
-        if not self._may_be_ours(resource) or (route is not None and route.suffixed):
+        if not may_be_ours(resource) or (route is not None and route.suffixed):
             # Its refusals are Falcon's own, so nothing that it sends is our business.
             falcon_internals.send_directly(ws, handshake.send, handshake.server_send)
             return
-        own = _own_on_websocket(resource)
+        own = own_on_websocket(resource)
         if handshake.decided and own in {None, hooks.dispatch}:
             await self._leave_decided(handshake, ws)
         if ws.closed:
             return  # another component has refused or closed: an old loop meets it as ever
         try:
-            table = self._table(handshake.app, resource, req.uri_template, frozenset(params))
+            table = self.routes.table(handshake.app, resource, req.uri_template, frozenset(params))
         except ConfigurationError as error:
             await self._refuse(handshake, error)
             raise ConversationStarts from None
@@ -186,7 +203,6 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             'manager': self.manager,
             'make_resource': _maker(resource),
             'table': table,
-            'codec': self.manager.codec,
         }
 
     async def _converse(
@@ -221,7 +237,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             await ws.close(close_codes.INTERNAL_ERROR)
         raise ConversationStarts
 
-    # -- which routes are ours
+    # -- checks
 
     def is_ours(self, handshake: Handshake) -> bool:
         """Whether we dispatch the messages of the route that a handshake leads to."""
@@ -232,16 +248,11 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         route = falcon_internals.find_route(app, path, req)
         return (
             route is not None
-            and self._may_be_ours(route.resource)
+            and may_be_ours(route.resource)
             and not route.suffixed
             # What an old loop, or a hook around it, refuses is refused as ever.
-            and (self._strict or _own_on_websocket(route.resource) in {None, hooks.dispatch})
+            and (self._strict or own_on_websocket(route.resource) in {None, hooks.dispatch})
         )
-
-    def _may_be_ours(self, resource: object) -> bool:
-        return isinstance(resource, PerConnectionResource) or has_responders(type(resource))
-
-    # -- checks
 
     def check_order(self, app: App) -> None:
         """Check that no component comes after us.
@@ -268,40 +279,6 @@ class WebSocketDispatchMiddleware(WrapperGuard):
                 'WebSocketDispatchMiddleware comes before: make it the last of the middleware'
             )
 
-    def check_routes(self, app: App) -> None:
-        """Build the table of every route, where the router shows its routes.
-
-        Raises:
-            ConfigurationError: For the first route that cannot work.
-        """
-        for route in falcon_internals.all_routes(app) or ():
-            check_resource(route.resource, route.uri_template)
-            if self._may_be_ours(route.resource) and not route.suffixed:
-                table = self._table(app, route.resource, route.uri_template, route.fields)
-                if _own_on_websocket(route.resource) not in {None, hooks.dispatch}:
-                    logger.info(
-                        '%s at %s keeps its on_websocket; taken out of its stream: %s',
-                        table.name,
-                        route.uri_template,
-                        ', '.join(table.messages) or 'nothing',
-                    )
-
-    def _table(
-        self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
-    ) -> ResponderTable:
-        cls = _class_of(resource)
-        key = (cls, uri_template or fields)
-        table = self._tables.get(key)
-        if table is None:
-            try:
-                table = self._build(app, resource, uri_template, fields)
-            except ConfigurationError as error:
-                table = error
-            self._tables[key] = table
-        if isinstance(table, ConfigurationError):
-            raise table
-        return table
-
     async def _refuse(self, handshake: Handshake, error: ConfigurationError) -> None:
         """Refuse, and say once what a start-up would have said, had it seen the route."""
         if error not in self._logged:
@@ -309,62 +286,20 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             logger.error('the handshake is refused: %s', error)
         await handshake.refuse(falcon.HTTPInternalServerError())
 
-    def _build(
-        self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
-    ) -> ResponderTable:
-        cls = _class_of(resource)
-        if 'on_websocket' in getattr(resource, '__dict__', ()):
-            raise ConfigurationError(
-                f'{cls.__qualname__} sets on_websocket on its instances, where no hook on the '
-                'class reaches it: define it in the class'
-            )
-        if uri_template is not None:
-            fields = falcon_internals.template_fields(uri_template)
-        routes = falcon_internals.all_routes(app) or ()
-        same_class = [route.fields for route in routes if _class_of(route.resource) is cls]
-        table = build_table(
-            cls,
-            fields,
-            frozenset().union(*same_class) - fields,
-            settings=self._app_settings,
-            short_names=issubclass(cls, WebSocketResource),
-        )
-        adopted = _own_on_websocket(resource) not in {None, hooks.dispatch}
-        if adopted:
-            check_loop(cls, table.connect)
-        if adopted and table.unhandled is not None:
-            raise ConfigurationError(
-                f'{table.unhandled.name} would never be called: what no on_ws_<type> takes goes to '
-                'on_websocket on this resource; remove one of the two'
-            )
-        return with_client_topics(cls, table) if table.settings.client_topics else table
 
-
-def codec_of(app: App) -> Codec:
-    """How the app's own media handlers, where it has any, read and make frames."""
+def media_of(app: App) -> Media:
+    """The app's own media handlers, where it has any."""
     handlers: Mapping[PayloadType, Any] = app.ws_options.media_handlers
     text = handlers[PayloadType.TEXT]
     binary = handlers[PayloadType.BINARY]
     text_is_own = not falcon_internals.is_default_text_handler(text)
     binary_is_usable = not isinstance(binary, MissingDependencyHandler)
-    return Codec(
+    return Media(
         loads=text.deserialize if text_is_own else None,
         dumps=text.serialize if text_is_own else None,
         load_binary=binary.deserialize if binary_is_usable else None,
         dump_binary=binary.serialize if binary_is_usable else None,
     )
-
-
-def _class_of(resource: object) -> type:
-    return resource.cls if isinstance(resource, PerConnectionResource) else type(resource)
-
-
-def _own_on_websocket(resource: object) -> Any:
-    """The resource's own `on_websocket`; `hooks.dispatch` if it is that; `None` without one."""
-    own = getattr(resource, 'on_websocket', None)
-    if not callable(own):
-        return None
-    return hooks.dispatch if is_dispatch(own) else own
 
 
 def _maker(resource: object) -> Callable[[WebSocket], object]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
+from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
 from falcon_ws_mw.errors import ConfigurationError
 
 CrashPolicy = Literal['answer', 'close']
@@ -40,8 +42,12 @@ class Limits:
         max_outbox_messages: The most messages that may wait for the peer (default 1000). What
             others send beyond it follows the slow-consumer policy; a handler's own sends wait.
         max_outbox_bytes: The same in bytes (default 1 MiB). No single message may be longer.
+        max_pending_requests: The most requests of the server to a client that may wait for their
+            answers (default 128).
         max_topic_filters: The most topic filters that a client may subscribe to by message
             (default 128).
+        request_timeout_seconds: How long a client may take to answer a request of the server
+            (default 30), where the request itself does not say.
         send_timeout_seconds: How long the server may take over one frame, or over everything that
             waits once the connection is being closed (default 5). Beyond it the peer is evicted.
 
@@ -54,7 +60,9 @@ class Limits:
     max_inbox_bytes: int | None = 262_144
     max_outbox_messages: int | None = 1000
     max_outbox_bytes: int | None = 1_048_576
+    max_pending_requests: int | None = 128
     max_topic_filters: int | None = 128
+    request_timeout_seconds: float | None = 30.0
     send_timeout_seconds: float | None = 5.0
     _named: frozenset[str] = field(init=False, repr=False, compare=False)
 
@@ -96,6 +104,10 @@ class RouteSettings:
         slow_consumer: What a message does for which an outbox has no room.
         disconnect_policy: What becomes of messages that arrived before a client left.
         client_topics: Whether clients may subscribe to topics by message.
+        envelope: Where type, payload and id of a message stand.
+        subprotocols: The subprotocols that are spoken, in the order in which they are preferred,
+            each with its envelope; `None` is the route's.
+        max_parallel: How many messages of one connection are handled at once.
     """
 
     limits: Limits = DEFAULT_LIMITS
@@ -103,6 +115,25 @@ class RouteSettings:
     slow_consumer: SlowConsumer = 'close'
     disconnect_policy: DisconnectPolicy = 'handle'
     client_topics: bool = False
+    envelope: AnyEnvelope = DEFAULT_ENVELOPE
+    subprotocols: Mapping[str, AnyEnvelope | None] = field(default_factory=dict)
+    max_parallel: int = 1
+
+    def negotiate(self, offered: Iterable[str]) -> str | None:
+        """The first of our subprotocols that a client offers, `None` if there is none."""
+        among = frozenset(offered)
+        return next((name for name in self.subprotocols if name in among), None)
+
+    def envelope_for(self, subprotocol: str | None) -> AnyEnvelope:
+        """The envelope that a connection speaks by its subprotocol."""
+        named = None if subprotocol is None else self.subprotocols.get(subprotocol)
+        return self.envelope if named is None else named
+
+    @property
+    def envelopes(self) -> tuple[AnyEnvelope, ...]:
+        """All envelopes that the route may speak."""
+        named = (each for each in self.subprotocols.values() if each is not None)
+        return (self.envelope, *named)
 
 
 DEFAULT_SETTINGS = RouteSettings()

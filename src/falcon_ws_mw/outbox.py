@@ -11,8 +11,8 @@ from collections import deque
 from enum import Enum, auto
 from typing import Any, TypeAlias
 
-from falcon_ws_mw.envelope import Frame, frame_bytes
 from falcon_ws_mw.errors import MessageTooBig, OutboxFull
+from falcon_ws_mw.frames import Frame, frame_bytes
 from falcon_ws_mw.options import Limits, SlowConsumer
 
 Key: TypeAlias = tuple[object, ...]

@@ -10,7 +10,7 @@ from collections import Counter
 import sys
 
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.errors import ConnectionNotFound
+from falcon_ws_mw.errors import ConnectionNotFound, WireFormatMismatch
 from falcon_ws_mw.rooms import Membership, check_name
 from falcon_ws_mw.topics import TopicIndex, check_topic_filter
 
@@ -80,9 +80,16 @@ class Registry:
             raise ConnectionNotFound(connection_id) from None
 
     def join(self, connection_id: str, room: str) -> None:
-        """Put a connection into a room."""
+        """Put a connection into a room.
+
+        Raises:
+            WireFormatMismatch: If those who are in it speak another envelope.
+        """
         check_name('room', room)
         connection = self.get(connection_id)
+        spoken = self.rooms.first(room, connection).codec.envelope
+        if spoken != connection.codec.envelope:
+            raise WireFormatMismatch(room, spoken, connection.codec.envelope)
         self.rooms.add(room, connection)
         connection.rooms.add(room)
 

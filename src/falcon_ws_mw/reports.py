@@ -53,6 +53,7 @@ class Counters:
         evicted: Connections.
         not_aborted: Connections.
         abandoned: Messages.
+        unmatched_replies: Messages.
     """
 
     delivered: int = 0
@@ -62,6 +63,7 @@ class Counters:
     evicted: int = 0
     not_aborted: int = 0
     abandoned: int = 0
+    unmatched_replies: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class ManagerStats:
             within `send_timeout_seconds`.
         not_aborted: Those of them whose socket could not be aborted, and was left to the server.
         abandoned: Messages that had arrived and were not handled, since their connection had ended.
+        unmatched_replies: Answers of clients to no request that waits for one: they came too late,
+            or nobody had asked.
         forgotten: Messages for an `on_ws_*` that its resource's old `on_websocket` never came back
             for.
         workers: The state of each worker, in the order they were added.
@@ -101,5 +105,6 @@ class ManagerStats:
     evicted: int
     not_aborted: int
     abandoned: int
+    unmatched_replies: int
     forgotten: int
     workers: tuple[WorkerStats, ...]

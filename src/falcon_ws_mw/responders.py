@@ -8,13 +8,15 @@ client sends can reach another attribute.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 import inspect
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from falcon_ws_mw.envelope import RESERVED_TYPES
+from falcon_ws_mw.checked import CheckedCodec
+from falcon_ws_mw.codec import Codec, Codecs
+from falcon_ws_mw.envelope import types_of_answers
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.guards import (
     AFTER_ATTRIBUTE,
@@ -25,7 +27,9 @@ from falcon_ws_mw.guards import (
     recorded,
 )
 from falcon_ws_mw.options import DEFAULT_SETTINGS, RouteSettings
-from falcon_ws_mw.settings import has_client_topics, read_settings
+from falcon_ws_mw.payloads.base import PayloadType
+from falcon_ws_mw.sends import Declared, declared_by
+from falcon_ws_mw.settings import has_client_topics, is_count, read_settings
 from falcon_ws_mw.signatures import RESERVED_NAMES, Responder, SignatureReader, place
 
 PREFIX: Final = 'on_ws_'
@@ -47,6 +51,7 @@ _SHORT_LIFE_CYCLE: Final = frozenset({*SHORT_NAMES.values(), 'on_message'})
 
 _TYPES_ATTRIBUTE: Final = '_falcon_ws_types'
 _DEFAULT_ATTRIBUTE: Final = '_falcon_ws_default'
+_PARALLEL_ATTRIBUTE: Final = '_falcon_ws_parallel'
 _DISPATCH_ATTRIBUTE: Final = '_falcon_ws_dispatch'
 
 Function = TypeVar('Function', bound=Callable[..., Any])
@@ -75,6 +80,32 @@ def handles_message(*types: str) -> Callable[[Function], Function]:
     def mark(function: Function) -> Function:
         earlier = getattr(function, _TYPES_ATTRIBUTE, ())
         setattr(function, _TYPES_ATTRIBUTE, (*earlier, *types))
+        return function
+
+    return mark
+
+
+def parallel(max_at_once: int) -> Callable[[Function], Function]:
+    """Have messages of a handler handled beside each other, and beside those that come after them.
+
+    They are begun in the order in which they arrive, and end as they end: so their answers, and
+    what they send, have no order. Without it, and without `ws_max_parallel`, one message of a
+    connection is handled after the other.
+
+    Args:
+        max_at_once: How many messages one connection may have in it at once. Further ones wait,
+            and what arrives behind them too.
+
+    Raises:
+        ConfigurationError: If it is no whole number from 1.
+    """
+    if not is_count(max_at_once):
+        raise ConfigurationError(
+            f'@parallel({max_at_once!r}): expected a whole number from 1; write @parallel(4)'
+        )
+
+    def mark(function: Function) -> Function:
+        setattr(function, _PARALLEL_ATTRIBUTE, max_at_once)
         return function
 
     return mark
@@ -120,6 +151,8 @@ class ResponderTable:
         before: What runs at the handshake, before `connect`.
         after: What runs at the end, after `disconnect`.
         settings: The route's settings.
+        payloads: Message type to what its payload is; `None` for anything.
+        sends: What it declares that it sends, by type.
     """
 
     name: str
@@ -132,6 +165,25 @@ class ResponderTable:
     before: tuple[Hook, ...]
     after: tuple[Hook, ...]
     settings: RouteSettings
+    payloads: Mapping[str, PayloadType | None]
+    sends: Mapping[str, Declared]
+
+    @property
+    def wants_whole(self) -> bool:
+        """Whether a handler takes the whole decoded message."""
+        return any('message' in each.named for each in self.messages.values())
+
+    def codec(self, codecs: Codecs, subprotocol: str | None) -> Codec:
+        """How a connection is spoken to.
+
+        Args:
+            codecs: Those of the app.
+            subprotocol: What was negotiated.
+        """
+        codec = codecs.speaking(self.settings.envelope_for(subprotocol))
+        if not codecs.check_sends or not self.sends:
+            return codec
+        return CheckedCodec(codec, self.name, self.sends)
 
 
 _known: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
@@ -175,6 +227,8 @@ def build_table(
     names = {name for name, *_ in _candidates(cls)}
     check_hooks(cls, names | _SHORT_LIFE_CYCLE if short_names else names)
     reader = SignatureReader(cls, fields, fields_elsewhere)
+    route_settings = read_settings(cls, settings)
+    reserved = {name for each in route_settings.envelopes for name in types_of_answers(each)}
     messages: dict[str, Responder] = {}
     for name, function, types in _candidates(cls):
         if name in LIFE_CYCLE:
@@ -182,8 +236,9 @@ def build_table(
         if short_names and name in _SHORT_LIFE_CYCLE:
             raise _marked_life_cycle(cls, name, function)
         responder = reader.read(name, function, ('ws',), optional=('payload', 'message'))
+        responder = _run_in_parallel(responder, function, route_settings.max_parallel)
         for message_type in types:
-            _check_type(cls, name, message_type, messages)
+            _check_type(cls, name, message_type, messages, reserved)
             messages[message_type] = responder
     life_cycle = {hook: _life_cycle(cls, hook, reader, short_names) for hook in LIFE_CYCLE}
     any_message = _defined(cls, 'on_message') if short_names else None
@@ -197,7 +252,9 @@ def build_table(
         any_message=any_message and reader.read('on_message', any_message, ('ws', 'message')),
         before=recorded(cls, BEFORE_ATTRIBUTE),
         after=recorded(cls, AFTER_ATTRIBUTE),
-        settings=read_settings(cls, settings),
+        settings=route_settings,
+        payloads={name: responder.payload for name, responder in messages.items()},
+        sends=declared_by(cls),
     )
 
 
@@ -252,6 +309,15 @@ def _life_cycle(
     return reader.read(name, function, LIFE_CYCLE[hook])
 
 
+def _run_in_parallel(responder: Responder, function: Any, of_route: int) -> Responder:
+    own: int | None = mark_of(function, _PARALLEL_ATTRIBUTE, None)
+    at_once = of_route if own is None else own
+    if at_once == 1:
+        return responder
+    pool = '' if own is None else responder.name
+    return responder._replace(parallel=at_once, pool=pool, takes_more=True)
+
+
 def _marked_life_cycle(cls: type, name: str, function: Any) -> ConfigurationError:
     return ConfigurationError(
         f'{place(function, cls)}: {cls.__qualname__}.{name} is a life-cycle method, and no message '
@@ -259,13 +325,20 @@ def _marked_life_cycle(cls: type, name: str, function: Any) -> ConfigurationErro
     )
 
 
-def _check_type(cls: type, name: str, message_type: str, taken: Mapping[str, Responder]) -> None:
+def _check_type(
+    cls: type,
+    name: str,
+    message_type: str,
+    taken: Mapping[str, Responder],
+    reserved: Container[str],
+) -> None:
     where = f'{place(inspect.getattr_static(cls, name), cls)}: {cls.__qualname__}.{name}'
     if not message_type:
         raise ConfigurationError(f'{where} names no message type: call it on_ws_<type>')
-    if message_type in RESERVED_TYPES:
+    if message_type in reserved:
         raise ConfigurationError(
-            f'{where}: {message_type!r} is a message type of the library itself: rename yours'
+            f'{where}: {message_type!r} is a message type of the library itself: rename yours, or '
+            "the library's by ws_envelope = Envelope(reply_type=…, error_type=…)"
         )
     if message_type in taken:
         raise ConfigurationError(

@@ -60,6 +60,24 @@ class Membership(Generic[Member]):
             found.update(self._members.get(name, {}))
         return list(found)
 
+    def under(self, kind: str, names: str | Iterable[str]) -> list[Member]:
+        """The members of a name, or of several, each once.
+
+        Args:
+            kind: What the names are to be, for the error.
+            names: One name or several.
+
+        Raises:
+            InvalidName: If one of them is none.
+        """
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            return self.members(check_name(kind, names))
+        return self.union([check_name(kind, name) for name in names])
+
+    def first(self, name: str, default: Member) -> Member:
+        """The member that has been under a name for longest; `default` if there is none."""
+        return next(iter(self._members.get(name, ())), default)
+
     def count(self, name: str) -> int:
         """How many members a name has."""
         return len(self._members.get(name, ()))

@@ -18,7 +18,7 @@ from falcon import WebSocketDisconnected
 
 from falcon_ws_mw import close_codes
 from falcon_ws_mw.asgi import Send
-from falcon_ws_mw.envelope import Frame, frame_bytes
+from falcon_ws_mw.frames import Frame, frame_bytes
 from falcon_ws_mw.options import DEFAULT_LIMITS, Limits, SlowConsumer
 from falcon_ws_mw.outbox import Key, Offered, Outbox, check_size
 from falcon_ws_mw.sides import Keeper, Reader, State

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 import inspect
+import re
 from typing import Any, Final, get_args
 
+from falcon_ws_mw.envelope import AnyEnvelope, Envelope, MessageEnvelope
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import (
     CrashPolicy,
@@ -16,6 +18,32 @@ from falcon_ws_mw.options import (
     SlowConsumer,
 )
 from falcon_ws_mw.signatures import place
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What can name a subprotocol: a token of HTTP (RFC 6455 §4.1, RFC 9110 §5.6.2)."""
+
+
+def is_envelope(value: object) -> bool:
+    """Whether something can be an envelope."""
+    return isinstance(value, (Envelope, MessageEnvelope)) and not isinstance(value, type)
+
+
+def _are_subprotocols(value: object) -> bool:
+    if not isinstance(value, (Mapping, tuple, list)):
+        return False
+    names_are_tokens = all(isinstance(name, str) and _TOKEN.fullmatch(name) for name in value)
+    if not isinstance(value, Mapping):
+        return names_are_tokens and len(set(value)) == len(value)
+    return names_are_tokens and all(each is None or is_envelope(each) for each in value.values())
+
+
+def _by_name(value: Any) -> Mapping[str, AnyEnvelope | None]:
+    return value if isinstance(value, Mapping) else dict.fromkeys(value)
+
+
+def is_count(value: object) -> bool:
+    """Whether something is a whole number from 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _is_limits(value: object) -> bool:
@@ -37,6 +65,15 @@ _SETTINGS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     'ws_slow_consumer': _one_of(SlowConsumer),
     'ws_disconnect_policy': _one_of(DisconnectPolicy),
     'ws_client_topics': (_is_bool, 'True or False'),
+    'ws_envelope': (
+        is_envelope,
+        'a falcon_ws_mw.Envelope, or an object with `decode(raw)` and `encode(type, payload, id)`',
+    ),
+    'ws_subprotocols': (
+        _are_subprotocols,
+        'a tuple of names, or a dict from name to envelope or None; names are tokens of HTTP',
+    ),
+    'ws_max_parallel': (is_count, 'a whole number from 1'),
 }
 """The `ws_…` attributes that configure a route: how each is checked, and what it should be."""
 
@@ -74,4 +111,6 @@ def read_settings(cls: type, app: RouteSettings) -> RouteSettings:
                 f'there are {", ".join(_SETTINGS)}; rename it if it is yours'
             )
     limits: Limits = found.pop('limits', Limits())
+    if 'subprotocols' in found:
+        found['subprotocols'] = _by_name(found['subprotocols'])
     return replace(app, limits=limits.over(app.limits), **found)

@@ -42,6 +42,19 @@ class Reader(Protocol):
         """The peer was given up."""
 
 
+class Asked(Protocol):
+    """What has been asked of the peer, as far as others know it."""
+
+    def __len__(self) -> int:
+        """How many requests wait for an answer."""
+
+    def is_answer(self, event: Event) -> bool:
+        """Whether a frame is an answer that somebody waits for. If so, he has it."""
+
+    def ended(self, code: int | None) -> None:
+        """No answer will come."""
+
+
 class Kept(Protocol):
     """The sending side, as far as others look after it."""
 

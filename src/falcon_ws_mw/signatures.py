@@ -5,12 +5,16 @@ A signature is read once, when a table is built. What we cannot fill is refused 
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Awaitable, Callable, Mapping
 import inspect
-from typing import Any, Final, NamedTuple
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple, get_type_hints
 
+from falcon_ws_mw import payloads
 from falcon_ws_mw.envelope import Incoming
 from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.payloads.base import PayloadType
 
 RESERVED_NAMES: Final = frozenset(
     {'self', 'req', 'ws', 'payload', 'message', 'close_code', 'raw', 'error'}
@@ -27,7 +31,12 @@ class Responder(NamedTuple):
         named: What it takes by name for a message: `payload`, `message`.
         fields: Which URI fields it takes, `None` for all.
         message_by_position: Whether the message comes behind the `ws`.
-        takes_more: Whether it takes anything else for a message than its payload by name.
+        takes_more: Whether it takes anything else for a message than its payload by name, or is
+            not simply awaited.
+        payload: What its payload is; `None` for anything.
+        parallel: How many messages one connection may have handled at once; 1 is one after the
+            other.
+        pool: Who shares that number: the handlers with the same name here.
     """
 
     name: str
@@ -36,6 +45,9 @@ class Responder(NamedTuple):
     fields: frozenset[str] | None = frozenset()
     message_by_position: bool = False
     takes_more: bool = True
+    payload: PayloadType | None = None
+    parallel: int = 1
+    pool: str = ''
 
     def call(
         self, resource: object, positional: tuple[Any, ...], uri_params: Mapping[str, Any]
@@ -119,7 +131,18 @@ class SignatureReader:
             fields,
             message_by_position=positional == ('ws', 'message'),
             takes_more=named != {'payload'} or fields != frozenset(),
+            payload=self._payload_type(where, function) if 'payload' in named else None,
         )
+
+    def _payload_type(self, where: str, function: Any) -> PayloadType | None:
+        """What converts the payload, by its annotation; `None` if it may be anything."""
+        annotation = annotation_of(function, 'payload', self._cls)
+        if any(annotation is each for each in (inspect.Parameter.empty, Any, object)):
+            return None
+        try:
+            return payloads.payload_type(annotation)
+        except TypeError as error:
+            raise ConfigurationError(f'{where}: the annotation of payload: {error}') from error
 
     def _takes_by_position(
         self,
@@ -160,6 +183,44 @@ class SignatureReader:
         raise ConfigurationError(
             f'{where}: nothing fills its parameter {name!r} (available here: {available}): {cure}'
         )
+
+
+def annotation_of(function: Any, name: str, cls: type | None = None) -> Any:
+    """The annotation of one parameter, or of `'return'`, resolved.
+
+    The others are not looked at: they may name what is imported for type checkers only.
+
+    Args:
+        function: The function.
+        name: The parameter.
+        cls: The class that it is in, whose names an annotation may use.
+
+    Returns:
+        `inspect.Parameter.empty` if there is none.
+
+    Raises:
+        ConfigurationError: If it names what cannot be found.
+    """
+    inner = inspect.unwrap(function)
+    annotation = getattr(inner, '__annotations__', {}).get(name, inspect.Parameter.empty)
+    if annotation is inspect.Parameter.empty or annotation is None:
+        return annotation
+    globalns = getattr(inner, '__globals__', {})
+    localns = {key: value for key, value in vars(cls or object).items() if key not in globalns}
+    if inspect.isfunction(inner):
+        localns.update(inspect.getclosurevars(inner).nonlocals)
+    try:
+        return get_type_hints(
+            SimpleNamespace(__annotations__={name: annotation}),
+            globalns=globalns,
+            localns={key: localns[key] for key in localns if not hasattr(builtins, key)},
+            include_extras=True,
+        )[name]
+    except Exception as error:
+        raise ConfigurationError(
+            f'{place(function, cls)}: the annotation {annotation!r} of {name} cannot be resolved '
+            f'({error}): import what it names at run time too, not under `if TYPE_CHECKING`'
+        ) from error
 
 
 def _check_kind(where: str, name: str, function: Any) -> None:

@@ -47,20 +47,25 @@ class Source:
         receive: The server's.
 
     Attributes:
+        is_answer: Takes the answers to what the server has asked out of what is read.
         pending: The last event that was read, until it is received.
         ended: Whether the end of the connection has been read.
     """
 
-    __slots__ = ('_receive', 'ended', 'pending')
+    __slots__ = ('_receive', 'ended', 'is_answer', 'pending')
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self.is_answer: Callable[[Event], bool] = lambda event: False
         self.pending: Event | None = None
         self.ended = False
 
     async def __call__(self) -> Event:
         """Read."""
-        self.pending = event = await self._receive()
+        event = await self._receive()
+        while event['type'] == 'websocket.receive' and self.is_answer(event):
+            event = await self._receive()
+        self.pending = event
         self.ended = event['type'] == 'websocket.disconnect'
         return event
 

@@ -1,77 +1,30 @@
-"""The `ws` that handlers get: Falcon's socket, and rooms and identity beside it."""
+"""The `ws` that handlers get: Falcon's socket, and rooms, identity and requests beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
+import math
 from typing import TYPE_CHECKING, Any
 
-from falcon import OperationNotAllowed, PayloadTypeError, WebSocketDisconnected
-from falcon import WebSocketPayloadType as PayloadType
-import falcon.asgi
+from falcon import OperationNotAllowed, WebSocketDisconnected
 
-from falcon_ws_mw import close_codes
-from falcon_ws_mw.asgi import Event
-from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Codec, Sendable, text_frame
-from falcon_ws_mw.handshake import encoded_headers
-from falcon_ws_mw.inbox import Inbox
+from falcon_ws_mw.falcon_socket import FalconSocket
+from falcon_ws_mw.requests import Requests
 from falcon_ws_mw.sides import State
 
 if TYPE_CHECKING:
-    from falcon_ws_mw.handshake import Handshake
-    from falcon_ws_mw.manager import WebSocketConnectionManager
+    from falcon_ws_mw.envelope import Sendable
     from falcon_ws_mw.options import SlowConsumer
     from falcon_ws_mw.reports import DeliveryReport
 
 
-class WebSocket(falcon.asgi.WebSocket):
+class WebSocket(FalconSocket):
     """One connection, as its handlers see it.
 
-    It has the whole API of `falcon.asgi.WebSocket` and can stand wherever one is expected. Every
-    public method is defined anew here and Falcon's state is never set up, because Falcon reads
-    ahead with a task per connection and sends without order; a test compares the two APIs.
-
-    Before the handshake is accepted, what is sent is held and delivered right after the accept,
-    in order, or dropped on refusal; receiving raises `falcon.OperationNotAllowed`.
-
-    Attributes:
-        req: The handshake's request.
-        uri_params: The fields of the URI template.
-        manager: The connection manager.
-        handling: Whether a method of the resource is running that is not for a message.
-        inbox: The receiving side.
+    It has the whole API of `falcon.asgi.WebSocket` and can stand wherever one is expected.
     """
 
-    __slots__ = (
-        '__weakref__',
-        '_codec',
-        '_connection',
-        '_handshake',
-        'handling',
-        'inbox',
-        'manager',
-        'req',
-        'uri_params',
-    )
-
-    def __init__(  # Falcon's initializer is left out on purpose, see above
-        self,
-        connection: Connection,
-        handshake: Handshake,
-        manager: WebSocketConnectionManager,
-        codec: Codec,
-        req: falcon.asgi.Request,
-        uri_params: dict[str, Any],
-    ) -> None:
-        self.req = req
-        self.uri_params = uri_params
-        self.manager = manager
-        self.subprotocols = tuple(req.scope.get('subprotocols') or ())
-        self.handling = False
-        self._connection = connection
-        self._handshake: Handshake = handshake
-        self.inbox = connection.reader = Inbox(connection, handshake)
-        self._codec = codec
+    __slots__ = ()
 
     # -- who it is
 
@@ -100,196 +53,73 @@ class WebSocket(falcon.asgi.WebSocket):
         """The topic filters it has subscribed to; once it has ended, those it had."""
         return self._connection.topic_filters
 
-    # -- its state, as Falcon tells it
-
-    @property
-    def unaccepted(self) -> bool:
-        """Whether the handshake is neither accepted nor refused."""
-        return self._connection.state is State.HANDSHAKE
-
-    @property
-    def ready(self) -> bool:
-        """Whether it is accepted and, as far as is known, open."""
-        return self._connection.state is State.OPEN
-
-    @property
-    def closed(self) -> bool:
-        """Whether either side has closed it, or the peer is known to be gone."""
-        return self._connection.state in {State.CLOSING, State.CLOSED}
-
-    @property
-    def supports_accept_headers(self) -> bool:
-        """Whether the server can send headers with the accept (ASGI spec 2.1)."""
-        spec_version: str = self.req.scope.get('asgi', {}).get('spec_version', '2.0')
-        return spec_version != '2.0'
-
-    # -- handshake and close
-
-    async def accept(
-        self,
-        subprotocol: str | None = None,
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
-    ) -> None:
-        """Accept the handshake now. Returning from `on_ws_connect` does it too.
-
-        Args:
-            subprotocol: One of `ws.subprotocols`.
-            headers: Headers of the response, in ASCII.
-
-        Raises:
-            OperationNotAllowed: If it was accepted or refused before, or the server cannot send
-                headers.
-            ValueError: If the headers contain `sec-websocket-protocol`.
-            WebSocketDisconnected: If the client has gone.
-        """
-        if self._handshake.decided:
-            raise OperationNotAllowed('the handshake was accepted or refused before')
-        if self.closed:
-            raise WebSocketDisconnected(self._connection.close_code)
-        event: dict[str, Any] = {'type': 'websocket.accept'}
-        if subprotocol is not None:
-            if not isinstance(subprotocol, str):
-                raise ValueError(f'subprotocol={subprotocol!r}: expected a str')
-            event['subprotocol'] = subprotocol
-        if headers:
-            if not self.supports_accept_headers:
-                raise OperationNotAllowed('the ASGI server does not support accept headers')
-            event['headers'] = encoded_headers(headers)
-        self._handshake.decided = True
-        try:
-            await self._connection.accept(event)
-        except OSError as error:
-            await self._connection.end(close_codes.ABNORMAL)
-            raise WebSocketDisconnected(close_codes.ABNORMAL) from error
-
-    async def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Close the connection, or refuse the handshake (the client sees 403).
-
-        What was sent before is delivered first, as far as the peer takes it within
-        `send_timeout_seconds`; nobody waits for that. On an ended connection it does nothing.
-
-        Args:
-            code: The close code (default 1000).
-            reason: Text for the peer, cut to 123 bytes of UTF-8; by default Falcon's for the code.
-
-        Raises:
-            InvalidCloseCode: If the code may not be sent.
-        """
-        code = close_codes.check_code(close_codes.NORMAL if code is None else code)
-        if self._connection.state is State.HANDSHAKE:
-            self.manager.remove_connection(self.id)
-            await self._connection.end(code)
-            await self._handshake.refuse_plainly(code)
-        elif self._connection.state is State.OPEN:
-            self.manager.remove_connection(self.id)
-            self._connection.close(code, reason or '')
-
-    # -- out
-
-    async def send_media(self, media: object, payload_type: PayloadType = PayloadType.TEXT) -> None:
-        """Send an object through the media handler for its payload type.
-
-        Raises:
-            WebSocketDisconnected: If the connection has ended.
-            RuntimeError: If binary is asked for and the app has no usable BINARY media handler.
-        """
-        binary = payload_type is PayloadType.BINARY
-        if binary and not self._codec.understands_binary:
-            raise RuntimeError(
-                'the app has no usable BINARY media handler: install msgpack, or set one in '
-                'app.ws_options.media_handlers'
-            )
-        waiting = self._connection.say(self._codec.encode_object(media, binary=binary))
-        if waiting is not None:
-            await waiting
-
-    async def send_text(self, payload: str) -> None:
-        """Send text.
-
-        Raises:
-            WebSocketDisconnected: If the connection has ended.
-            TypeError: If it is no text.
-            ValueError: If it has no UTF-8 form.
-        """
-        if not isinstance(payload, str):
-            raise TypeError('payload must be a string')
-        waiting = self._connection.say(text_frame(payload))
-        if waiting is not None:
-            await waiting
-
-    async def send_data(self, payload: bytes | bytearray | memoryview) -> None:
-        """Send binary data.
-
-        Raises:
-            WebSocketDisconnected: If the connection has ended.
-            TypeError: If it is no byte string.
-        """
-        if not isinstance(payload, (bytes, bytearray, memoryview)):
-            raise TypeError('payload must be a byte string')
-        await self._connection.send({'type': 'websocket.send', 'bytes': bytes(payload)})
+    # -- messages
 
     async def send_message(self, type: str, payload: Any = None) -> None:
         """Send a message in the envelope.
 
         Args:
             type: The message's type.
-            payload: Anything that can be JSON.
+            payload: Anything that can be JSON: also a dataclass, a `msgspec.Struct` or a pydantic
+                model.
 
         Raises:
             WebSocketDisconnected: If the connection has ended.
         """
-        waiting = self._connection.say(self._codec.encode_message(type, payload))
+        connection = self._connection
+        waiting = connection.say(connection.codec.encode_message(type, payload))
         if waiting is not None:
             await waiting
 
-    # -- in, for handlers that want the next frame themselves
+    async def request(
+        self,
+        type: str,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # the peer's, and what it raises says so
+    ) -> Any:
+        """Ask the client something, and wait for its answer.
 
-    async def receive_text(self) -> str:
-        """Receive the next frame, which must be text.
+        The message goes out with an `id`, which the client has to put into its answer: a `reply`
+        or an `error`. That is read as soon as it arrives, also in front of messages that wait, and
+        while the handler runs that asks. Cancelling the wait is fine: an answer that comes
+        afterwards is counted.
 
-        Raises:
-            OperationNotAllowed: Before the accept, or while the library reads for the next message.
-            PayloadTypeError: If it is binary.
-            WebSocketDisconnected: If the connection has ended.
-        """
-        text = (await self._receive_frame()).get('text')
-        if text is None:
-            raise PayloadTypeError('Missing TEXT (0x01) payload')
-        return str(text)
+        Args:
+            type: The message's type.
+            payload: Anything that can be JSON.
+            timeout: How many seconds to wait at most (default: the limit
+                `request_timeout_seconds`); `math.inf` for as long as the connection lives.
 
-    async def receive_data(self) -> bytes:
-        """Receive the next frame, which must be binary. Raises like `receive_text`."""
-        data = (await self._receive_frame()).get('bytes')
-        if data is None:
-            raise PayloadTypeError('Missing BINARY (0x02) payload')
-        return bytes(data)
-
-    async def receive_media(self) -> object:
-        """Receive the next frame through the media handler for its kind.
+        Returns:
+            What the reply carries, as it was decoded.
 
         Raises:
-            MalformedMessage: If it cannot be decoded.
-            OperationNotAllowed: Before the accept, or while the library reads for the next message.
-            WebSocketDisconnected: If the connection has ended.
+            ReplyError: If the client answers with an error.
+            ReplyTimeout: If it does not answer in time.
+            TooManyRequests: If `max_pending_requests` of them wait already.
+            OperationNotAllowed: Before the accept, or if the envelope has no ids.
+            WebSocketDisconnected: If the connection has ended, or ends before the answer.
         """
-        event = await self._receive_frame()
-        text = event.get('text')
-        return self._codec.decode_object(event['bytes'] if text is None else text)
-
-    async def _receive_frame(self) -> Event:
         if self._connection.state is State.HANDSHAKE:
-            raise OperationNotAllowed('nothing can be received before the handshake is accepted')
-        if self.closed and self.inbox.is_empty:
-            raise WebSocketDisconnected(self._connection.close_code)
-        if not self.handling and self.inbox.in_hand is None:
+            raise OperationNotAllowed('nothing can be asked before the handshake is accepted')
+        if not self.codec.has_ids:
             raise OperationNotAllowed(
-                'between two messages the library reads: receive inside a handler, or declare '
-                'an on_ws_<type>'
+                'the envelope of this route has no ids (id_field=None), so nothing can be answered'
             )
-        event = await self.inbox.receive()
-        if event['type'] == 'websocket.disconnect':
-            raise WebSocketDisconnected(self._connection.close_code)
-        return event
+        seconds = self._connection.limits.request_timeout_seconds if timeout is None else timeout
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f'timeout={timeout!r}: expected a number of seconds above 0')
+        requests = self._connection.requests
+        if not isinstance(requests, Requests):
+            if self.closed:
+                raise WebSocketDisconnected(self._connection.close_code)
+            requests = self._connection.requests = Requests(self._connection, self.codec)
+        self._listen_for_answer()
+        return await requests.ask(type, payload, None if seconds == math.inf else seconds)
+
+    def _listen_for_answer(self) -> None:
+        self.inbox.await_answer()
 
     # -- rooms and identity
 

@@ -15,7 +15,7 @@ import inspect
 from typing import Any, Protocol, TypeAlias
 
 from falcon_ws_mw.asgi import Event, Send
-from falcon_ws_mw.envelope import Frame
+from falcon_ws_mw.frames import Frame
 from falcon_ws_mw.outbox import Outbox
 
 Steps: TypeAlias = Generator[Any, Any, None]

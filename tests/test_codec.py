@@ -11,17 +11,11 @@ from typing import Any
 import falcon
 import pytest
 
-from falcon_ws_mw.envelope import (
-    MAX_SAFE_INTEGER,
-    Codec,
-    Message,
-    error_payload,
-    frame_bytes,
-    read_envelope,
-    text_frame,
-    wrap,
-)
+from falcon_ws_mw.codec import Codec
+from falcon_ws_mw.envelope import MAX_SAFE_INTEGER, Envelope, Message, error_payload
 from falcon_ws_mw.errors import MalformedMessage, UnhandledMessage, UnknownMessageType
+from falcon_ws_mw.frames import frame_bytes, text_frame
+from falcon_ws_mw.media import Media
 
 CODEC = Codec()
 DEEP = 100_000
@@ -166,7 +160,7 @@ def test_whatever_an_own_handler_raises_the_message_is_malformed(
     def load(raw: object) -> Any:
         raise error
 
-    caught = malformed(raw, Codec(loads=load, load_binary=load))
+    caught = malformed(raw, Codec(Media(loads=load, load_binary=load)))
 
     assert caught.__cause__ is error
 
@@ -178,7 +172,7 @@ def test_what_an_own_handler_finds_unhandled_stays_what_it_is() -> None:
         raise own
 
     with pytest.raises(UnhandledMessage) as caught:
-        Codec(loads=load).decode('x')
+        Codec(Media(loads=load)).decode('x')
 
     assert caught.value is own
 
@@ -186,11 +180,11 @@ def test_what_an_own_handler_finds_unhandled_stays_what_it_is() -> None:
 def test_pythons_json_dies_of_deep_nesting_and_it_is_the_message_that_is_malformed() -> None:
     raw = '[' * DEEP + ']' * DEEP
 
-    assert 'not valid JSON' in malformed(raw, Codec(loads=json.loads)).description
+    assert 'not valid JSON' in malformed(raw, Codec(Media(loads=json.loads))).description
 
 
 def test_binary_frames_are_read_by_the_handler_for_them() -> None:
-    codec = Codec(load_binary=lambda raw: {'type': raw.decode()})
+    codec = Codec(Media(load_binary=lambda raw: {'type': raw.decode()}))
 
     assert codec.decode(b'x').type == 'x'
 
@@ -199,7 +193,7 @@ def test_an_id_that_no_answer_could_carry_is_malformed() -> None:
     """Python's own JSON lets a lone surrogate through, and no frame can bring it back."""
     raw = json.dumps({'type': 'x', 'id': '\ud800'})
 
-    assert malformed(raw, Codec(loads=json.loads)).id is None
+    assert malformed(raw, Codec(Media(loads=json.loads))).id is None
 
 
 @pytest.mark.parametrize(
@@ -208,7 +202,7 @@ def test_an_id_that_no_answer_could_carry_is_malformed() -> None:
 )
 def test_what_only_an_own_handler_can_decode_is_refused_too(message: object, says: str) -> None:
     with pytest.raises(MalformedMessage, match=says):
-        read_envelope(message)
+        Envelope().read(message)
 
 
 # -- out
@@ -249,7 +243,7 @@ def test_a_frame_of_bytes_does_not_change_with_what_it_was_made_of(
 
 @pytest.mark.parametrize('message', [None, 1, 1.5, True, [], [{}], (), {'a'}, object()], ids=repr)
 def test_nothing_else_can_be_sent(message: Any) -> None:
-    with pytest.raises(TypeError, match='expected a dict, str, bytes or Message'):
+    with pytest.raises(TypeError, match='expected a dict, str, bytes, a Message'):
         CODEC.encode(message)
 
 
@@ -268,7 +262,7 @@ def test_text_without_a_utf8_form_fails_its_sender(text: str) -> None:
 
 
 def test_what_an_own_handler_makes_is_checked_like_any_text() -> None:
-    codec = Codec(dumps=lambda media: '\ud800')
+    codec = Codec(Media(dumps=lambda media: '\ud800'))
 
     with pytest.raises(ValueError, match='surrogates not allowed'):
         codec.encode({})
@@ -276,7 +270,7 @@ def test_what_an_own_handler_makes_is_checked_like_any_text() -> None:
 
 @pytest.mark.parametrize('message', [{'a': 1}, Message('x')])
 def test_an_own_handler_makes_the_text_of_objects(message: Mapping[str, Any] | Message) -> None:
-    codec = Codec(dumps=lambda media: f'own {sorted(media)}')
+    codec = Codec(Media(dumps=lambda media: f'own {sorted(media)}'))
 
     assert codec.encode(message)['text'].startswith('own ')
 
@@ -286,14 +280,14 @@ def test_an_own_handler_is_not_asked_for_text_and_bytes(message: str | bytes) ->
     def fail(media: object) -> Any:
         raise AssertionError
 
-    assert Codec(dumps=fail, dump_binary=fail).encode(message) == CODEC.encode(message)
+    assert Codec(Media(dumps=fail, dump_binary=fail)).encode(message) == CODEC.encode(message)
 
 
 @pytest.mark.parametrize(
     ('codec', 'binary', 'frame'),
     [
-        (Codec(dump_binary=lambda media: b'own'), True, {'bytes': b'own'}),
-        (Codec(dump_binary=lambda media: b'own'), False, {'text': '[1]'}),
+        (Codec(Media(dump_binary=lambda media: b'own')), True, {'bytes': b'own'}),
+        (Codec(Media(dump_binary=lambda media: b'own')), False, {'text': '[1]'}),
         (Codec(), True, {'text': '[1]'}),
     ],
 )
@@ -304,20 +298,20 @@ def test_an_object_goes_out_as_binary_where_it_is_asked_for_and_can_be(
 
 
 def test_an_object_goes_out_as_text_where_binary_is_not_asked_for() -> None:
-    assert 'text' in Codec(dump_binary=lambda media: b'own').encode({})
+    assert 'text' in Codec(Media(dump_binary=lambda media: b'own')).encode({})
 
 
 @pytest.mark.parametrize(
     ('codec', 'understands'),
     [
         (Codec(), False),
-        (Codec(load_binary=json.loads), False),
-        (Codec(dump_binary=lambda media: b''), False),
-        (Codec(load_binary=json.loads, dump_binary=lambda media: b''), True),
+        (Codec(Media(load_binary=json.loads)), False),
+        (Codec(Media(dump_binary=lambda media: b'')), False),
+        (Codec(Media(load_binary=json.loads, dump_binary=lambda media: b'')), True),
     ],
 )
 def test_binary_is_understood_if_it_can_be_read_and_made(codec: Codec, understands: bool) -> None:
-    assert codec.understands_binary is understands
+    assert codec.media.understands_binary is understands
 
 
 # -- the envelope's own words
@@ -334,7 +328,7 @@ def test_binary_is_understood_if_it_can_be_read_and_made(codec: Codec, understan
 def test_an_id_is_in_the_envelope_unless_there_is_none(
     id: str | int | None, message: dict[str, object]
 ) -> None:
-    assert wrap('x', 1, id) == message
+    assert Envelope().wrap('x', 1, id) == message
 
 
 def test_an_error_carries_falcons_description_and_its_status() -> None:

@@ -1,0 +1,85 @@
+"""`app = install(app)`: the one line that puts the library around a Falcon app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from falcon_ws_mw import falcon_internals
+from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
+from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.lifespan import WebSocketLifespan, check_app
+from falcon_ws_mw.manager import WebSocketConnectionManager
+from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, WrapperGuard
+from falcon_ws_mw.options import CrashPolicy, DisconnectPolicy, Limits, Refusals, SlowConsumer
+
+
+def install(
+    app: falcon_internals.App,
+    *,
+    manager: WebSocketConnectionManager | None = None,
+    backend: str = 'memory://',
+    envelope: AnyEnvelope = DEFAULT_ENVELOPE,
+    limits: Limits | None = None,
+    crash_policy: CrashPolicy = 'answer',
+    slow_consumer: SlowConsumer = 'close',
+    disconnect_policy: DisconnectPolicy = 'handle',
+    refusals: Refusals = 'http',
+    check_sends: bool | None = None,
+    strict: bool = False,
+) -> WebSocketLifespan:
+    """Put the library around a Falcon app.
+
+    Serve what it returns, as in `app = install(app)`; the app alone refuses to start from then on.
+
+    Args:
+        app: A `falcon.asgi.App`.
+        manager: The connection manager, for apps that make it first and give it to their HTTP
+            resources (default: a new one).
+        backend: The backend of a new manager, by URL (default `'memory://'`: this process).
+        envelope: See `WebSocketDispatchMiddleware`.
+        limits: The limits of routes that name none.
+        crash_policy: See `WebSocketDispatchMiddleware`.
+        slow_consumer: See `WebSocketDispatchMiddleware`.
+        disconnect_policy: See `WebSocketDispatchMiddleware`.
+        refusals: See `WebSocketLifespan`.
+        check_sends: See `WebSocketLifespan`.
+        strict: See `WebSocketDispatchMiddleware`.
+
+    Returns:
+        The ASGI app to serve, in every other way the app itself.
+
+    Raises:
+        ConfigurationError: If the app is none for this, or has the library already.
+    """
+    check_app(app)
+    components = falcon_internals.middleware_of(app)
+    if any(isinstance(component, WrapperGuard) for component in components):
+        raise ConfigurationError(
+            'the app has falcon_ws_mw already: call install once, and not beside '
+            'WebSocketDispatchMiddleware'
+        )
+    if manager is None:
+        manager = WebSocketConnectionManager(backend)
+    elif backend != 'memory://':
+        raise ConfigurationError(
+            f'install got a manager and backend={backend!r}: a manager has its backend already, '
+            'give it there'
+        )
+    settings: dict[str, Any] = {
+        'envelope': envelope,
+        'limits': limits,
+        'crash_policy': crash_policy,
+        'slow_consumer': slow_consumer,
+        'disconnect_policy': disconnect_policy,
+        'strict': strict,
+    }
+    WebSocketDispatchMiddleware(manager, **settings)  # a wrong setting is said here and now
+    wrapper = WebSocketLifespan(
+        app,
+        manager,
+        refusals=refusals,
+        check_sends=check_sends,
+        make_dispatcher=lambda: WebSocketDispatchMiddleware(manager, **settings),
+    )
+    app.add_middleware(WrapperGuard())
+    return wrapper

@@ -1,0 +1,164 @@
+"""Which routes are ours, and what their resources answer: each table is built once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import logging
+from typing import TYPE_CHECKING, Any
+
+from falcon_ws_mw import falcon_internals, hooks
+from falcon_ws_mw.client_topics import with_client_topics
+from falcon_ws_mw.contract import ChannelContract, contract_of
+from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.guards import check_loop
+from falcon_ws_mw.options import RouteSettings
+from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource, check_resource
+from falcon_ws_mw.responders import ResponderTable, build_table, has_responders, is_dispatch
+
+if TYPE_CHECKING:
+    from falcon_ws_mw.falcon_internals import App, Route
+
+logger = logging.getLogger('falcon_ws_mw')
+
+
+class Routes:
+    """The routes of an app that are ours.
+
+    Args:
+        settings: What applies where a resource says nothing.
+    """
+
+    def __init__(self, settings: RouteSettings) -> None:
+        self._settings = settings
+        self._tables: dict[tuple[type, object], ResponderTable | ConfigurationError] = {}
+
+    def check(self, app: App) -> None:
+        """Build the table of every route, where the router shows its routes.
+
+        Raises:
+            ConfigurationError: For the first route that cannot work.
+        """
+        for problem in self.problems(app):
+            raise problem
+        for route, table in self.ours(app):
+            if _is_adopted(route.resource):
+                logger.info(
+                    '%s at %s keeps its on_websocket; taken out of its stream: %s',
+                    table.name,
+                    route.uri_template,
+                    ', '.join(table.messages) or 'nothing',
+                )
+
+    def problems(self, app: App) -> Iterator[ConfigurationError]:
+        """What is wrong with each route that cannot work, where the router shows its routes."""
+        for route in falcon_internals.all_routes(app) or ():
+            try:
+                check_resource(route.resource, route.uri_template)
+                if may_be_ours(route.resource) and not route.suffixed:
+                    self.table(app, route.resource, route.uri_template, route.fields)
+            except ConfigurationError as error:
+                yield error
+
+    def ours(self, app: App) -> Iterator[tuple[Route, ResponderTable]]:
+        """The routes whose messages we dispatch, where the router shows its routes.
+
+        Raises:
+            ConfigurationError: For the first that cannot work.
+        """
+        for route in falcon_internals.all_routes(app) or ():
+            if may_be_ours(route.resource) and not route.suffixed:
+                yield route, self.table(app, route.resource, route.uri_template, route.fields)
+
+    def contracts(self, app: App) -> list[ChannelContract]:
+        """What each of our routes promises its clients.
+
+        Raises:
+            ConfigurationError: If one cannot work, or the router does not show its routes.
+        """
+        if falcon_internals.all_routes(app) is None:
+            raise ConfigurationError(
+                "the app's router does not show its routes, so they cannot be listed: use Falcon's "
+                'own (CompiledRouter) where they are to be'
+            )
+        return [
+            contract_of(
+                class_of(route.resource),
+                table,
+                route.uri_template or '',
+                is_adopted=_is_adopted(route.resource),
+            )
+            for route, table in self.ours(app)
+        ]
+
+    def table(
+        self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
+    ) -> ResponderTable:
+        """What a resource answers on a URI template.
+
+        Raises:
+            ConfigurationError: If it cannot work; the same one each time.
+        """
+        cls = class_of(resource)
+        key = (cls, uri_template or fields)
+        table = self._tables.get(key)
+        if table is None:
+            try:
+                table = self._build(app, resource, uri_template, fields)
+            except ConfigurationError as error:
+                table = error
+            self._tables[key] = table
+        if isinstance(table, ConfigurationError):
+            raise table
+        return table
+
+    def _build(
+        self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]
+    ) -> ResponderTable:
+        cls = class_of(resource)
+        if 'on_websocket' in getattr(resource, '__dict__', ()):
+            raise ConfigurationError(
+                f'{cls.__qualname__} sets on_websocket on its instances, where no hook on the '
+                'class reaches it: define it in the class'
+            )
+        if uri_template is not None:
+            fields = falcon_internals.template_fields(uri_template)
+        routes = falcon_internals.all_routes(app) or ()
+        same_class = [route.fields for route in routes if class_of(route.resource) is cls]
+        table = build_table(
+            cls,
+            fields,
+            frozenset().union(*same_class) - fields,
+            settings=self._settings,
+            short_names=issubclass(cls, WebSocketResource),
+        )
+        adopted = _is_adopted(resource)
+        if adopted:
+            check_loop(cls, table.connect)
+        if adopted and table.unhandled is not None:
+            raise ConfigurationError(
+                f'{table.unhandled.name} would never be called: what no on_ws_<type> takes goes to '
+                'on_websocket on this resource; remove one of the two'
+            )
+        return with_client_topics(cls, table) if table.settings.client_topics else table
+
+
+def may_be_ours(resource: object) -> bool:
+    """Whether a resource has anything for us; a suffixed route of it has not."""
+    return isinstance(resource, PerConnectionResource) or has_responders(type(resource))
+
+
+def class_of(resource: object) -> type:
+    """The class whose methods answer."""
+    return resource.cls if isinstance(resource, PerConnectionResource) else type(resource)
+
+
+def own_on_websocket(resource: object) -> Any:
+    """The resource's own `on_websocket`; `hooks.dispatch` if it is that; `None` without one."""
+    own = getattr(resource, 'on_websocket', None)
+    if not callable(own):
+        return None
+    return hooks.dispatch if is_dispatch(own) else own
+
+
+def _is_adopted(resource: object) -> bool:
+    return own_on_websocket(resource) not in {None, hooks.dispatch}
