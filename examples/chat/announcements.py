@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 from falcon.asgi import Request, Response
 
-from falcon_ws_mw import WebSocketConnectionManager
+from falcon_ws_mw import Message, WebSocketConnectionManager
 
 from .fields import read_text
+from .messages import Announcement
 from .rooms import ROOM_PREFIX
 from .sessions import require_user
 
@@ -26,7 +27,7 @@ async def announce(manager: WebSocketConnectionManager, text: str) -> tuple[int,
     queued = 0
     for room in rooms:
         report = await manager.broadcast_to_room(
-            room, {'type': 'serverAnnouncement', 'payload': {'text': text}}
+            room, Message('serverAnnouncement', Announcement(text))
         )
         queued += report.queued
     return len(rooms), queued

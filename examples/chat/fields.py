@@ -1,7 +1,6 @@
-"""Checks on the fields that clients send, the same for HTTP bodies and WebSocket payloads.
+"""Checks on the fields of HTTP bodies; what is said on the socket is checked by its types.
 
-What does not fit raises `falcon.HTTPUnprocessableEntity`. Over HTTP that is the response; on a
-socket it becomes an error message, and the connection stays.
+What does not fit raises `falcon.HTTPUnprocessableEntity`.
 """
 
 import falcon
@@ -46,18 +45,6 @@ def read_name(media: object, field: str) -> str:
     if not name.isprintable():
         raise refuse(f'"{field}" must be of printable characters.')
     return name
-
-
-def read_flag(media: object, field: str, *, default: bool) -> bool:
-    """Return the boolean in `field`, or `default` where it is missing.
-
-    Raises:
-        falcon.HTTPUnprocessableEntity: It is anything else.
-    """
-    value = media.get(field, default) if isinstance(media, dict) else None
-    if not isinstance(value, bool):
-        raise refuse(f'"{field}" must be true or false.')
-    return value
 
 
 def refuse(description: str) -> falcon.HTTPUnprocessableEntity:

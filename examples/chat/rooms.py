@@ -3,14 +3,21 @@
 from datetime import UTC, datetime
 import logging
 import re
-from typing import Any
 
 import falcon
 from falcon.asgi import Request
 
-from falcon_ws_mw import WebSocket
+from falcon_ws_mw import Message, WebSocket, sends
 
-from .fields import read_flag, read_text
+from .messages import (
+    Announcement,
+    NewMessage,
+    Presence,
+    SendMessage,
+    SetTyping,
+    UserTyping,
+    Welcome,
+)
 from .sessions import require_user
 
 # The library's rooms are names without meaning. A prefix keeps those of the chat apart from other
@@ -22,12 +29,15 @@ _ROOM_NAME = re.compile(r'[\w-]{1,32}')
 logger = logging.getLogger(__name__)
 
 
+@sends('serverAnnouncement', Announcement, description='Said in every room, now and then.')
 class ChatRoom:
-    """A plain Falcon resource: one object for all rooms and connections, hence without state.
+    """A room to talk in: everybody in it gets what any of them says."""
 
-    What belongs to one connection is on `ws`, what belongs to a room is with `ws.manager`.
-    """
+    # A plain Falcon resource: one object for all rooms and connections, hence without state. What
+    # belongs to one connection is on `ws`, what belongs to a room is with `ws.manager`.
 
+    @sends('serverWelcome', Welcome, description='Said to a new connection, before all else.')
+    @sends('serverUserJoined', Presence, description='Said to the others in the room.')
     async def on_ws_connect(self, req: Request, ws: WebSocket, room_name: str) -> None:
         """Let a user in; what is said here is delivered right after the accept.
 
@@ -41,38 +51,33 @@ class ChatRoom:
         await ws.identify(user)
         await ws.join_room(room)
         users = await ws.manager.get_users_in_room(room)
-        await ws.send_message('serverWelcome', {'room': room_name, 'user': user, 'users': users})
+        await ws.send_message('serverWelcome', Welcome(room_name, user, users))
         await ws.broadcast_to_room(
-            room,
-            {'type': 'serverUserJoined', 'payload': {'user': user, 'users': users}},
-            exclude_self=True,
+            room, Message('serverUserJoined', Presence(user, users)), exclude_self=True
         )
 
+    @sends('serverNewMessage', NewMessage, description='Said to everybody in the room.')
     async def on_ws_clientSendMessage(
-        self, ws: WebSocket, payload: dict[str, Any], room_name: str
+        self, ws: WebSocket, payload: SendMessage, room_name: str
     ) -> None:
         """Pass a text on to everybody, the sender included: all see the same order."""
-        text = read_text(payload, 'text')
-        sent_at = datetime.now(UTC).isoformat(timespec='milliseconds')
-        await ws.broadcast_to_room(
-            _to_library_room(room_name),
-            {
-                'type': 'serverNewMessage',
-                'payload': {'user': ws.user_id, 'text': text, 'sent_at': sent_at},
-            },
-        )
+        said = NewMessage(_user_of(ws), payload.text.strip(), datetime.now(UTC))
+        await ws.broadcast_to_room(_to_library_room(room_name), Message('serverNewMessage', said))
 
-    async def on_ws_clientTyping(
-        self, ws: WebSocket, payload: dict[str, Any], room_name: str
-    ) -> None:
+    @sends('serverUserTyping', UserTyping, description='Said to the others in the room.')
+    async def on_ws_clientTyping(self, ws: WebSocket, payload: SetTyping, room_name: str) -> None:
         """Tell the others that somebody started or stopped writing."""
-        typing = read_flag(payload, 'typing', default=True)
         await ws.broadcast_to_room(
             _to_library_room(room_name),
-            {'type': 'serverUserTyping', 'payload': {'user': ws.user_id, 'typing': typing}},
+            Message('serverUserTyping', UserTyping(_user_of(ws), payload.typing)),
             exclude_self=True,
         )
 
+    @sends(
+        'serverUserLeft',
+        Presence,
+        description='Said to the others in the room, however the connection ended.',
+    )
     async def on_ws_disconnect(self, ws: WebSocket, close_code: int, room_name: str) -> None:
         """Tell the others, whether the user left, the network broke or the server closed.
 
@@ -82,11 +87,15 @@ class ChatRoom:
         room = _to_library_room(room_name)
         users = await ws.manager.get_users_in_room(room)
         await ws.broadcast_to_room(
-            room,
-            {'type': 'serverUserLeft', 'payload': {'user': ws.user_id, 'users': users}},
-            exclude_self=True,
+            room, Message('serverUserLeft', Presence(_user_of(ws), users)), exclude_self=True
         )
         logger.debug('connection %s left %s with close code %s', ws.id, room, close_code)
+
+
+def _user_of(ws: WebSocket) -> str:
+    if ws.user_id is None:  # on_ws_connect has identified everybody
+        raise falcon.HTTPUnauthorized(description='Log in first: POST /session.')
+    return ws.user_id
 
 
 def _to_library_room(room_name: str) -> str:

@@ -1,0 +1,571 @@
+"""Payloads by annotation, on the wire: what fits reaches the handler, what does not is answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypedDict
+
+from examples.chat import app as chat_app
+from examples.chat.fields import read_text
+from examples.chat.rooms import ChatRoom
+import falcon
+import falcon.asgi
+import falcon.testing
+import httpx
+import msgspec
+import pydantic
+import pytest
+
+from falcon_ws_mw import (
+    ConfigurationError,
+    InvalidPayload,
+    Message,
+    UnhandledMessage,
+    WebSocket,
+    WebSocketLifespan,
+    install,
+)
+
+from .servers import Client, serve
+
+# -- the chat, its payloads annotated in five styles
+
+
+class SendStruct(msgspec.Struct):
+    text: Annotated[str, msgspec.Meta(pattern=r'\S', max_length=2000)]
+
+
+class TypingStruct(msgspec.Struct):
+    typing: bool = True
+
+
+@dataclass
+class SendDataclass:
+    text: Annotated[str, msgspec.Meta(pattern=r'\S', max_length=2000)]
+
+
+@dataclass
+class TypingDataclass:
+    typing: bool = True
+
+
+class SendTypedDict(TypedDict):
+    text: Annotated[str, msgspec.Meta(pattern=r'\S', max_length=2000)]
+
+
+class TypingTypedDict(TypedDict, total=False):
+    typing: bool
+
+
+class SendModel(pydantic.BaseModel):
+    text: Annotated[str, pydantic.Field(pattern=r'\S', max_length=2000)]
+
+
+class TypingModel(pydantic.BaseModel):
+    typing: pydantic.StrictBool = True
+
+
+class ByDict(ChatRoom):
+    async def on_ws_clientSendMessage(  # type: ignore[override]
+        self, ws: WebSocket, payload: dict[str, Any], room_name: str
+    ) -> None:
+        await super().on_ws_clientSendMessage(ws, SendStruct(read_text(payload, 'text')), room_name)
+
+    async def on_ws_clientTyping(  # type: ignore[override]
+        self, ws: WebSocket, payload: dict[str, Any], room_name: str
+    ) -> None:
+        typing = payload.get('typing', True)
+        if not isinstance(typing, bool):
+            raise falcon.HTTPUnprocessableEntity(description='typing is true or false')
+        await super().on_ws_clientTyping(ws, TypingStruct(typing), room_name)
+
+
+class ByDataclass(ChatRoom):
+    async def on_ws_clientSendMessage(  # type: ignore[override]
+        self, ws: WebSocket, payload: SendDataclass, room_name: str
+    ) -> None:
+        await super().on_ws_clientSendMessage(ws, payload, room_name)
+
+    async def on_ws_clientTyping(  # type: ignore[override]
+        self, ws: WebSocket, payload: TypingDataclass, room_name: str
+    ) -> None:
+        await super().on_ws_clientTyping(ws, payload, room_name)
+
+
+class ByTypedDict(ChatRoom):
+    async def on_ws_clientSendMessage(  # type: ignore[override]
+        self, ws: WebSocket, payload: SendTypedDict, room_name: str
+    ) -> None:
+        await super().on_ws_clientSendMessage(ws, SendStruct(**payload), room_name)
+
+    async def on_ws_clientTyping(  # type: ignore[override]
+        self, ws: WebSocket, payload: TypingTypedDict, room_name: str
+    ) -> None:
+        await super().on_ws_clientTyping(ws, TypingStruct(**payload), room_name)
+
+
+class ByModel(ChatRoom):
+    async def on_ws_clientSendMessage(  # type: ignore[override]
+        self, ws: WebSocket, payload: SendModel, room_name: str
+    ) -> None:
+        await super().on_ws_clientSendMessage(ws, payload, room_name)
+
+    async def on_ws_clientTyping(  # type: ignore[override]
+        self, ws: WebSocket, payload: TypingModel, room_name: str
+    ) -> None:
+        await super().on_ws_clientTyping(ws, payload, room_name)
+
+
+SCRIPT: list[dict[str, Any]] = [
+    {'type': 'clientSendMessage', 'payload': {'text': ' hi '}, 'id': 1},
+    {'type': 'clientSendMessage', 'payload': {'text': 'é😀', 'more': 1}},
+    {'type': 'clientTyping', 'id': 2},
+    {'type': 'clientTyping', 'payload': None, 'id': 3},
+    {'type': 'clientTyping', 'payload': {'typing': False}, 'id': 4},
+    {'type': 'clientTyping', 'payload': {'typing': 'no'}, 'id': 5},
+    {'type': 'clientTyping', 'payload': [], 'id': 6},
+    {'type': 'clientSendMessage', 'id': 7},
+    {'type': 'clientSendMessage', 'payload': {'text': ' '}, 'id': 8},
+    {'type': 'clientSendMessage', 'payload': {'text': 'x' * 2001}},
+    {'type': 'clientSendMessage', 'payload': {'text': 5}, 'id': 'nine'},
+    {'type': 'clientSendMessage', 'payload': 'x', 'id': 10},
+    {'type': 'clientSendMessage', 'payload': {'text': 'bye'}, 'id': 11},
+]
+
+TRANSCRIPT: list[Any] = [
+    ('serverNewMessage', None, {'user': 'ada', 'text': 'hi'}),
+    ('reply', 1, None),
+    ('serverNewMessage', None, {'user': 'ada', 'text': 'é😀'}),
+    ('reply', 2, None),
+    ('reply', 3, None),
+    ('reply', 4, None),
+    ('error', 5, 422),
+    ('error', 6, 422),
+    ('error', 7, 422),
+    ('error', 8, 422),
+    ('error', None, 422),
+    ('error', 'nine', 422),
+    ('error', 10, 422),
+    ('serverNewMessage', None, {'user': 'ada', 'text': 'bye'}),
+    ('reply', 11, None),
+]
+
+
+def in_short(message: dict[str, Any]) -> Any:
+    """A message without what differs from run to run, and an error by its status."""
+    payload = message['payload']
+    if message['type'] == 'error':
+        payload = payload['status']
+    elif isinstance(payload, dict):
+        payload.pop('sent_at', None)
+    return message['type'], message.get('id'), payload
+
+
+@pytest.mark.parametrize('room', [ChatRoom, ByDict, ByDataclass, ByTypedDict, ByModel])
+async def test_the_chat_is_the_same_on_the_wire_however_its_payloads_are_annotated(
+    room: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_app, 'ChatRoom', room)
+    async with serve(chat_app.create_app()) as served:
+        async with httpx.AsyncClient(base_url=served.http) as http:
+            token = (await http.post('/session', json={'user': 'ada'})).json()['token']
+        headers = {'Authorization': f'Bearer {token}'}
+        async with served.client('/ws/chat/lobby', additional_headers=headers) as ada:
+            assert (await ada.receive())['type'] == 'serverWelcome'
+            for message in SCRIPT:
+                await ada.send(message)
+            said = [in_short(await ada.receive()) for _ in TRANSCRIPT]
+
+    assert said == TRANSCRIPT
+
+
+# -- what does not fit
+
+
+class LineStruct(msgspec.Struct):
+    sku: str
+    count: int
+
+
+class OrderStruct(msgspec.Struct):
+    title: str
+    number: int
+    price: float
+    paid: bool
+    kind: Literal['new', 'used']
+    at: datetime
+    lines: list[LineStruct]
+    stock: dict[str, int]
+    gift: LineStruct | None = None
+    note: str | None = None
+
+
+@dataclass
+class LineDataclass:
+    sku: str
+    count: int
+
+
+@dataclass
+class OrderDataclass:
+    title: str
+    number: int
+    price: float
+    paid: bool
+    kind: Literal['new', 'used']
+    at: datetime
+    lines: list[LineDataclass]
+    stock: dict[str, int]
+    gift: LineDataclass | None = None
+    note: str | None = None
+
+
+class LineDict(TypedDict):
+    sku: str
+    count: int
+
+
+class _OrderDict(TypedDict):
+    title: str
+    number: int
+    price: float
+    paid: bool
+    kind: Literal['new', 'used']
+    at: datetime
+    lines: list[LineDict]
+    stock: dict[str, int]
+
+
+class OrderDict(_OrderDict, total=False):
+    gift: LineDict | None
+    note: str | None
+
+
+class LineModel(pydantic.BaseModel):
+    sku: str
+    count: int
+
+
+class OrderModel(pydantic.BaseModel):
+    title: str
+    number: int
+    price: float
+    paid: bool
+    kind: Literal['new', 'used']
+    at: datetime
+    lines: list[LineModel]
+    stock: dict[str, int]
+    gift: LineModel | None = None
+    note: str | None = None
+
+
+class Orders:
+    calls = 0
+
+    async def on_ws_struct(self, ws: WebSocket, payload: OrderStruct) -> str:
+        Orders.calls += 1
+        return payload.lines[0].sku
+
+    async def on_ws_dataclass(self, ws: WebSocket, payload: OrderDataclass) -> str:
+        Orders.calls += 1
+        return payload.lines[0].sku
+
+    async def on_ws_typeddict(self, ws: WebSocket, payload: OrderDict) -> str:
+        Orders.calls += 1
+        return payload['lines'][0]['sku']
+
+    async def on_ws_model(self, ws: WebSocket, payload: OrderModel) -> str:
+        Orders.calls += 1
+        return payload.lines[0].sku
+
+
+STYLES = ('struct', 'dataclass', 'typeddict', 'model')
+
+RIGHT: dict[str, Any] = {
+    'title': 'Tea',
+    'number': 1,
+    'price': 2.5,
+    'paid': True,
+    'kind': 'new',
+    'at': '2026-01-02T03:04:05Z',
+    'lines': [{'sku': 'a', 'count': 1}, {'sku': 'b', 'count': 2}],
+    'stock': {'a': 1, 'b.c': 2, 'd/e': 3, 'f~g': 4, '[0]': 5},
+    'gift': {'sku': 'g', 'count': 1},
+}
+
+NOTHING = object()
+
+
+def changed(*steps_and_value: Any) -> dict[str, Any]:
+    """The right payload with another value in one place, or nothing there."""
+    *steps, value = steps_and_value
+    payload: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(RIGHT))
+    inner: Any = payload
+    for step in steps[:-1]:
+        inner = inner[step]
+    if value is NOTHING:
+        del inner[steps[-1]]
+    else:
+        inner[steps[-1]] = value
+    return payload
+
+
+WRONG: list[tuple[Any, str]] = [
+    ([], ''),
+    (['title'], ''),
+    ('text', ''),
+    (5, ''),
+    (True, ''),
+    *((changed(name, NOTHING), f'/{name}') for name in RIGHT if name != 'gift'),
+    *((changed(name, None), f'/{name}') for name in RIGHT if name != 'gift'),
+    (changed('title', 5), '/title'),
+    (changed('title', ['x']), '/title'),
+    (changed('title', {}), '/title'),
+    (changed('number', 'one'), '/number'),
+    (changed('number', 1.5), '/number'),
+    (changed('number', []), '/number'),
+    (changed('price', 'dear'), '/price'),
+    (changed('price', {}), '/price'),
+    (changed('paid', 'perhaps'), '/paid'),
+    (changed('paid', []), '/paid'),
+    (changed('paid', 7), '/paid'),
+    (changed('kind', 'old'), '/kind'),
+    (changed('kind', 1), '/kind'),
+    (changed('at', 'yesterday'), '/at'),
+    (changed('at', []), '/at'),
+    (changed('lines', {}), '/lines'),
+    (changed('lines', 'a'), '/lines'),
+    (changed('lines', 0, 'a'), '/lines/0'),
+    (changed('lines', 1, None), '/lines/1'),
+    (changed('lines', 1, []), '/lines/1'),
+    (changed('lines', 0, 'sku', 1), '/lines/0/sku'),
+    (changed('lines', 1, 'count', 'many'), '/lines/1/count'),
+    (changed('lines', 1, 'count', NOTHING), '/lines/1/count'),
+    (changed('stock', []), '/stock'),
+    (changed('stock', 'a', 'x'), '/stock/a'),
+    (changed('stock', 'b.c', None), '/stock/b.c'),
+    (changed('stock', 'd/e', []), '/stock/d~1e'),
+    (changed('stock', 'f~g', 'x'), '/stock/f~0g'),
+    (changed('stock', '[0]', {}), '/stock/[0]'),
+    (changed('gift', []), '/gift'),
+    (changed('gift', 'sku', 5), '/gift/sku'),
+    (changed('gift', 'count', NOTHING), '/gift/count'),
+    (changed('note', 5), '/note'),
+    (changed('note', ['x']), '/note'),
+]
+
+
+@asynccontextmanager
+async def serving(resource: object, **options: Any) -> AsyncIterator[Client]:
+    app: WebSocketLifespan = install(falcon.asgi.App(), **options)
+    app.add_route('/ws', resource)
+    async with serve(app) as served, served.client('/ws') as client:
+        yield client
+
+
+@pytest.mark.parametrize('style', STYLES)
+async def test_a_wrong_payload_is_answered_with_its_path_and_the_next_message_works(
+    style: str,
+) -> None:
+    assert len(WRONG) > 40
+    Orders.calls = 0
+    async with serving(Orders()) as client:
+        for number, (payload, path) in enumerate(WRONG):
+            wrong = await client.ask({'type': style, 'payload': payload, 'id': number})
+            assert (wrong['type'], wrong['id']) == ('error', number)
+            assert wrong['payload']['status'] == 422
+            assert wrong['payload']['title'] == 'Invalid payload'
+            assert wrong['payload']['errors'][0]['path'] == path, (payload, wrong)
+            assert all(error['message'] for error in wrong['payload']['errors'])
+            right = await client.ask({'type': style, 'payload': RIGHT, 'id': 'next'})
+            assert right == {'type': 'reply', 'id': 'next', 'payload': 'a'}
+    assert Orders.calls == len(WRONG)  # no handler ran for what is wrong
+
+
+async def test_without_an_id_a_wrong_payload_is_answered_too() -> None:
+    async with serving(Orders()) as client:
+        answer = await client.ask({'type': 'struct', 'payload': {}})
+    assert answer['type'] == 'error'
+    assert 'id' not in answer
+    assert answer['payload']['errors'] == [
+        {'path': '/title', 'message': 'Object missing required field `title`'}
+    ]
+
+
+async def test_a_wrong_payload_goes_to_on_ws_unhandled_with_what_the_library_raised() -> None:
+    seen: list[UnhandledMessage] = []
+
+    class Unhandled(Orders):
+        async def on_ws_unhandled(self, ws: WebSocket, raw: str, error: UnhandledMessage) -> Any:
+            seen.append(error)
+            return {'problems': len(getattr(error, 'problems', ()))}
+
+    async with serving(Unhandled()) as client:
+        for style in ('struct', 'model'):
+            answer = await client.ask({'type': style, 'payload': {}, 'id': style})
+            assert answer['type'] == 'reply'
+    struct, model = seen
+    assert isinstance(struct, InvalidPayload)
+    assert isinstance(model, InvalidPayload)
+    assert isinstance(struct.original, msgspec.ValidationError)
+    assert isinstance(model.original, pydantic.ValidationError)
+    assert model.__cause__ is model.original
+    assert (struct.type, struct.id) == ('struct', 'struct')
+
+
+# -- what an absent payload is
+
+
+class Absent:
+    async def on_ws_bare(self, ws: WebSocket, payload) -> Any:  # type: ignore[no-untyped-def]
+        return payload
+
+    async def on_ws_any(self, ws: WebSocket, payload: Any) -> Any:
+        return payload
+
+    async def on_ws_dict(self, ws: WebSocket, payload: dict[str, Any]) -> Any:
+        return payload
+
+    async def on_ws_optional(self, ws: WebSocket, payload: dict[str, Any] | None) -> Any:
+        return payload
+
+    async def on_ws_defaults(self, ws: WebSocket, payload: TypingStruct) -> Any:
+        return payload
+
+    async def on_ws_number(self, ws: WebSocket, payload: int) -> Any:
+        return payload
+
+    async def on_ws_maybe(self, ws: WebSocket, payload: int | None) -> Any:
+        return payload
+
+    async def on_ws_list(self, ws: WebSocket, payload: list[int]) -> Any:
+        return payload
+
+    async def on_ws_null(self, ws: WebSocket, payload: None) -> Any:
+        return payload
+
+
+@pytest.mark.parametrize('whole', [False, True], ids=['in one pass', 'in two'])
+async def test_an_absent_payload_is_an_empty_object_unless_the_annotation_has_no_place_for_one(
+    whole: bool,
+) -> None:
+    class WithMessage(Absent):
+        async def on_ws_whole(self, ws: WebSocket, message: Any) -> Any:
+            return message
+
+    async with serving(WithMessage() if whole else Absent()) as client:
+        for name, expected in [
+            ('bare', {}),
+            ('any', {}),
+            ('dict', {}),
+            ('optional', None),
+            ('defaults', {'typing': True}),
+            ('number', 422),
+            ('maybe', None),
+            ('list', 422),
+            ('null', None),
+        ]:
+            for message in ({'type': name}, {'type': name, 'payload': None}):
+                answer = (await client.ask({**message, 'id': 1}))['payload']
+                found = answer['status'] if expected == 422 else answer
+                assert found == expected, message
+
+
+# -- what goes out
+
+
+class Reply(msgspec.Struct, rename='camel', omit_defaults=True):
+    sent_at: datetime
+    left_out: int = 0
+
+
+class ReplyModel(pydantic.BaseModel):
+    sent_at: datetime = pydantic.Field(serialization_alias='sentAt')
+
+
+@dataclass
+class ReplyDataclass:
+    sentAt: datetime  # noqa: N815  # as it is on the wire
+
+
+AT = datetime.fromisoformat('2026-01-02T03:04:05+00:00')
+
+
+@pytest.mark.parametrize(
+    'value', [Reply(AT), ReplyModel(sent_at=AT), ReplyDataclass(AT), {'sentAt': AT}]
+)
+async def test_what_is_sent_or_returned_may_be_of_any_of_these_types(value: Any) -> None:
+    class Sending:
+        async def on_ws_go(self, ws: WebSocket) -> Any:
+            await ws.join_room('r')
+            await ws.send_message('said', value)
+            await ws.send_media({'type': 'said', 'payload': value})
+            await ws.broadcast_to_room('r', Message('said', value))
+            await ws.broadcast_to_room('r', {'type': 'said', 'payload': value})
+            return value
+
+    async with serving(Sending()) as client:
+        await client.send({'type': 'go', 'id': 1})
+        for expected in ('said', 'said', 'said', 'said', 'reply'):
+            message = await client.receive()
+            assert message['type'] == expected
+            sent_at = message['payload']['sentAt'].replace('Z', '+00:00')
+            assert message['payload'] == {'sentAt': message['payload']['sentAt']}
+            assert datetime.fromisoformat(sent_at) == AT
+
+
+async def test_a_typed_object_is_a_whole_message() -> None:
+    class Said(msgspec.Struct, tag_field='type', tag='said'):
+        payload: int
+
+    class Sending:
+        async def on_ws_go(self, ws: WebSocket) -> None:
+            await ws.join_room('r')
+            await ws.broadcast_to_room('r', Said(5))
+
+    async with serving(Sending()) as client:
+        assert await client.ask({'type': 'go'}) == {'type': 'said', 'payload': 5}
+
+
+# -- mistakes stop the start
+
+
+class Strange:
+    """No type that anybody could convert to."""
+
+
+async def started(resource: object) -> None:
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', resource)
+    async with falcon.testing.ASGIConductor(app):
+        pass
+
+
+async def test_an_annotation_that_nobody_can_convert_stops_the_start() -> None:
+    class Wrong:
+        async def on_ws_x(self, ws: WebSocket, payload: Strange) -> None: ...
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Wrong())
+    with pytest.raises(ConfigurationError, match=r'test_typed_messages.py:\d+: .*Strange'):
+        app.check_websockets()
+
+
+async def test_an_annotation_that_cannot_be_resolved_stops_the_start() -> None:
+    class Wrong:
+        async def on_ws_x(self, ws: WebSocket, payload: Missing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Wrong())
+    with pytest.raises(ConfigurationError, match="'Missing' of payload cannot be resolved"):
+        app.check_websockets()
+
+
+async def test_other_annotations_need_not_resolve() -> None:
+    class Fine:
+        async def on_ws_x(self, ws: Missing, payload: SendStruct) -> Gone: ...  # type: ignore[name-defined,empty-body]  # noqa: F821
+
+    await started(Fine())
