@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from examples.chat import app as chat_app
 from examples.chat.fields import read_text
+from examples.chat.messages import SendMessage, SetTyping
 from examples.chat.rooms import ChatRoom
 import falcon
 import falcon.asgi
@@ -72,7 +73,8 @@ class ByDict(ChatRoom):
     async def on_ws_clientSendMessage(  # type: ignore[override]
         self, ws: WebSocket, payload: dict[str, Any], room_name: str
     ) -> None:
-        await super().on_ws_clientSendMessage(ws, SendStruct(read_text(payload, 'text')), room_name)
+        text = read_text(payload, 'text')
+        await super().on_ws_clientSendMessage(ws, SendMessage(text), room_name)
 
     async def on_ws_clientTyping(  # type: ignore[override]
         self, ws: WebSocket, payload: dict[str, Any], room_name: str
@@ -80,43 +82,43 @@ class ByDict(ChatRoom):
         typing = payload.get('typing', True)
         if not isinstance(typing, bool):
             raise falcon.HTTPUnprocessableEntity(description='typing is true or false')
-        await super().on_ws_clientTyping(ws, TypingStruct(typing), room_name)
+        await super().on_ws_clientTyping(ws, SetTyping(typing), room_name)
 
 
 class ByDataclass(ChatRoom):
     async def on_ws_clientSendMessage(  # type: ignore[override]
         self, ws: WebSocket, payload: SendDataclass, room_name: str
     ) -> None:
-        await super().on_ws_clientSendMessage(ws, payload, room_name)
+        await super().on_ws_clientSendMessage(ws, SendMessage(payload.text), room_name)
 
     async def on_ws_clientTyping(  # type: ignore[override]
         self, ws: WebSocket, payload: TypingDataclass, room_name: str
     ) -> None:
-        await super().on_ws_clientTyping(ws, payload, room_name)
+        await super().on_ws_clientTyping(ws, SetTyping(payload.typing), room_name)
 
 
 class ByTypedDict(ChatRoom):
     async def on_ws_clientSendMessage(  # type: ignore[override]
         self, ws: WebSocket, payload: SendTypedDict, room_name: str
     ) -> None:
-        await super().on_ws_clientSendMessage(ws, SendStruct(**payload), room_name)
+        await super().on_ws_clientSendMessage(ws, SendMessage(payload['text']), room_name)
 
     async def on_ws_clientTyping(  # type: ignore[override]
         self, ws: WebSocket, payload: TypingTypedDict, room_name: str
     ) -> None:
-        await super().on_ws_clientTyping(ws, TypingStruct(**payload), room_name)
+        await super().on_ws_clientTyping(ws, SetTyping(**payload), room_name)
 
 
 class ByModel(ChatRoom):
     async def on_ws_clientSendMessage(  # type: ignore[override]
         self, ws: WebSocket, payload: SendModel, room_name: str
     ) -> None:
-        await super().on_ws_clientSendMessage(ws, payload, room_name)
+        await super().on_ws_clientSendMessage(ws, SendMessage(payload.text), room_name)
 
     async def on_ws_clientTyping(  # type: ignore[override]
         self, ws: WebSocket, payload: TypingModel, room_name: str
     ) -> None:
-        await super().on_ws_clientTyping(ws, payload, room_name)
+        await super().on_ws_clientTyping(ws, SetTyping(payload.typing), room_name)
 
 
 SCRIPT: list[dict[str, Any]] = [
@@ -566,6 +568,6 @@ async def test_an_annotation_that_cannot_be_resolved_stops_the_start() -> None:
 
 async def test_other_annotations_need_not_resolve() -> None:
     class Fine:
-        async def on_ws_x(self, ws: Missing, payload: SendStruct) -> Gone: ...  # type: ignore[name-defined,empty-body]  # noqa: F821
+        async def on_ws_x(self, ws: Missing, payload: SendStruct) -> Gone: ...  # type: ignore[name-defined]  # noqa: F821
 
     await started(Fine())

@@ -1,7 +1,8 @@
 """What is said on the socket, as types.
 
-What arrives is checked by them, since handlers annotate their payloads so; and the AsyncAPI document
-at `/asyncapi` is made of them. They are `msgspec.Struct`s; dataclasses, TypedDicts and pydantic models would do as well.
+Handlers annotate their payloads by them, so what arrives is checked; and the AsyncAPI document at
+`/asyncapi` is made of them. Here they are `msgspec.Struct`s; dataclasses, TypedDicts and pydantic
+models would do as well.
 """
 
 from datetime import datetime
