@@ -30,6 +30,7 @@ from falcon_ws_mw import (
     install,
 )
 
+from .conftest import Logs
 from .servers import Client, serve
 
 # -- the chat, its payloads annotated in five styles
@@ -571,3 +572,25 @@ async def test_other_annotations_need_not_resolve() -> None:
         async def on_ws_x(self, ws: Missing, payload: SendStruct) -> Gone: ...  # type: ignore[name-defined]  # noqa: F821
 
     await started(Fine())
+
+
+class Crashing(pydantic.BaseModel):
+    text: str
+
+    @pydantic.field_validator('text')
+    @classmethod
+    def check(cls, value: str) -> str:
+        raise KeyError(value)
+
+
+async def test_a_validator_that_crashes_is_said_once_and_its_client_answered(logs: Logs) -> None:
+    class Resource:
+        async def on_ws_x(self, ws: WebSocket, payload: Crashing) -> None: ...
+
+    async with serving(Resource()) as client:
+        for _ in range(3):
+            answer = await client.ask({'type': 'x', 'payload': {'text': 'secret'}, 'id': 1})
+            assert answer['payload']['status'] == 422
+            assert 'secret' not in str(answer)
+    assert [line for line in logs.lines if 'KeyError was raised' in line] == logs.lines
+    assert len(logs.lines) == 1

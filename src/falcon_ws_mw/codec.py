@@ -25,7 +25,7 @@ from falcon_ws_mw.envelope import (
 from falcon_ws_mw.errors import InvalidPayload, MalformedMessage, UnhandledMessage
 from falcon_ws_mw.frames import Frame, binary_frame, frame_of, text_frame
 from falcon_ws_mw.media import Media
-from falcon_ws_mw.payloads.base import PayloadType
+from falcon_ws_mw.payloads.base import NOT_CONVERTIBLE, PayloadType
 
 logger = logging.getLogger('falcon_ws_mw')
 
@@ -128,6 +128,8 @@ class Codec:
         if self._is_default:
             read = _default_decode(self.media, empty=False)
 
+        complained: set[str] = set()
+
         def decode(raw: str | bytes) -> Incoming:
             message_type, payload, message_id, message = read(raw)
             payload_type = types.get(message_type)
@@ -137,11 +139,12 @@ class Codec:
                 try:
                     payload = payload_type.convert(payload)
                 except Exception as error:
+                    problems = payload_type.problems(error, payload)
+                    if problems == [NOT_CONVERTIBLE] and message_type not in complained:
+                        complained.add(message_type)
+                        _complain(message_type, error)
                     raise InvalidPayload(
-                        message_type,
-                        payload_type.problems(error, payload),
-                        id=message_id,
-                        original=error,
+                        message_type, problems, id=message_id, original=error
                     ) from error
             return _new_tuple(Incoming, (message_type, payload, message_id, message))
 
@@ -334,6 +337,18 @@ def _default_decode(media: Media, *, empty: bool) -> Decode:
         return incoming
 
     return decode
+
+
+def _complain(message_type: str, error: Exception) -> None:
+    """Say that a type's own code is to blame, and not only the client."""
+    if not isinstance(error, RecursionError):
+        logger.error(
+            'the payload of a %r could not be converted, for %s was raised; such payloads are '
+            'answered with 422, and not logged again',
+            message_type,
+            type(error).__name__,
+            exc_info=error,
+        )
 
 
 def _first(fast: Callable[[str], Incoming], thorough: Decode) -> Decode:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
+from functools import cache, lru_cache
 import importlib
 import operator
 import re
@@ -35,8 +35,8 @@ from falcon_ws_mw.payloads.plain_types import LIBRARY as PLAIN
 
 _registered: list[PayloadLibrary] = []
 
-_MARKS: Final = (('__struct_config__', 'msgspec'), ('__pydantic_serializer__', 'pydantic'))
-"""What classes have that may be an extra's: where one is, the extra is imported already."""
+_MARKS: Final = (('__struct_config__', 'msgspec'), ('__pydantic_root_model__', 'pydantic'))
+"""What only the classes of values have that an extra owns: where one is, so is the extra."""
 
 _PLAIN_CLASSES: Final = frozenset({str, int, float, bool, type(None)})
 
@@ -291,12 +291,18 @@ def _owner_of(value: Any) -> PayloadLibrary | None:
     for library in _registered:
         if library.owns(value):
             return library
-    cls = type(value)
+    return _extra_of(value.__class__)
+
+
+@lru_cache(maxsize=1_024)
+def _extra_of(cls: type) -> PayloadLibrary | None:
+    """The library with an extra that owns the instances of a class.
+
+    PERF: what a model's class does not have, its metaclass looks for in Python.
+    """
     for attribute, name in _MARKS:
-        if hasattr(cls, attribute):
-            library = _built_in(name)
-            if library.owns(value):
-                return library
+        if hasattr(cls, attribute) and not issubclass(cls, type):  # a metaclass describes it
+            return _built_in(name)
     return None
 
 

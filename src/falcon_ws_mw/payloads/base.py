@@ -91,8 +91,13 @@ def problem_at(steps: Iterable[object], message: str) -> Problem:
 
 
 def distinct(problems: Iterable[Problem]) -> list[Problem]:
-    """Each problem once, and no more than are told."""
-    return list(dict.fromkeys(problems))[:MAX_PROBLEMS]
+    """Each problem once, and no more than are told: the rest is not looked at."""
+    found: dict[Problem, None] = {}
+    for problem in problems:
+        found[problem] = None
+        if len(found) == MAX_PROBLEMS:
+            break
+    return list(found)
 
 
 def _as_utf8(text: str) -> str:
