@@ -21,7 +21,8 @@ ABOVE_THE_LINE = (
     '',
     'installation',
     'lifespan',
-    'asyncapi_resource',
+    'passing_through',
+    'asyncapi.resource',
     'middleware',
     'adoption',
     'routes',
@@ -56,6 +57,15 @@ ABOVE_THE_LINE = (
 
 BELOW_THE_LINE = (
     'asyncapi',
+    'asyncapi.page',
+    'asyncapi.document',
+    'asyncapi.channels',
+    'asyncapi.facts',
+    'asyncapi.wire',
+    'asyncapi.rows',
+    'asyncapi.examples',
+    'asyncapi.markup',
+    'asyncapi.schemas',
     'contract',
     'responders',
     'settings',
@@ -95,7 +105,7 @@ DRIVERS: dict[str, frozenset[str]] = {
     'payloads.with_msgspec': frozenset({'msgspec'}),
     'payloads.one_pass': frozenset({'msgspec'}),
     'payloads.with_pydantic': frozenset({'pydantic', 'pydantic_core'}),
-    'asyncapi_resource': frozenset({'yaml'}),
+    'asyncapi.resource': frozenset({'yaml'}),
 }
 """Modules that are built on an extra, and on which: imported only when it is needed."""
 

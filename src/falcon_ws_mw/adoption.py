@@ -42,12 +42,13 @@ class AdoptedWebSocket(WebSocket):
     and waiting. While `on_ws_connect` runs, it holds what is sent, as on any route of ours.
     """
 
-    __slots__ = ('_old', 'connecting')
+    __slots__ = ('_old', 'connecting', 'left_with')
 
     def __init__(self, old: falcon.asgi.WebSocket, *args: Any) -> None:
         super().__init__(*args)
         self._old = old
         self.connecting = True
+        self.left_with: int | None = None  # read, though the loop has yet to receive it
 
     @property
     def unaccepted(self) -> bool:
@@ -108,7 +109,13 @@ class AdoptedWebSocket(WebSocket):
         await (super().send_data(payload) if self.connecting else self._old.send_data(payload))
 
     def _listen_for_answer(self) -> None:
-        """Nothing to do: Falcon's reader reads, and `Source` looks at what it gets."""
+        """Falcon's reader reads, and `Source` looks at what it gets.
+
+        Raises:
+            WebSocketDisconnected: If it has got the end.
+        """
+        if self.left_with is not None:
+            raise WebSocketDisconnected(self.left_with)
 
     async def receive_text(self) -> str:
         """Receive text, as Falcon does."""
@@ -149,6 +156,7 @@ class AdoptedConversation(Conversation):
         self._source = falcon_internals.read_through(old, Source)
         if self._source is not None:
             self._source.is_answer = self._answers
+            self._source.noticed_end = self._noticed_end
         receive = falcon_internals.redirect(old, self._receive, self._send)
         self._stream = Stream(
             receive,
@@ -226,6 +234,7 @@ class AdoptedConversation(Conversation):
         connection = self._connection
         if event['type'] == 'websocket.accept':
             self._handshake.decided = True
+            self._ws.speak(event.get('subprotocol'))
             await connection.accept(event)
             self._stream.accepted()
         elif event['type'] == 'websocket.close':
@@ -270,6 +279,17 @@ class AdoptedConversation(Conversation):
 
     def _answers(self, event: Event) -> bool:
         return bool(self._connection.requests and self._connection.requests.is_answer(event))
+
+    def _read_ahead(self) -> None:
+        """Left to Falcon's reader."""
+
+    def _noticed_end(self, event: Event) -> None:
+        """No answer comes any more, though the loop has yet to receive what came before the end."""
+        code = int(event.get('code') or close_codes.NO_STATUS)
+        if isinstance(self._ws, AdoptedWebSocket):
+            self._ws.left_with = code
+        if self._connection.requests:
+            self._connection.requests.ended(code)
 
     async def _handle_taken(self, taken: Taken) -> None:
         if self._connection.state is not State.OPEN:

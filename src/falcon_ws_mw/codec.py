@@ -226,11 +226,10 @@ class OwnCodec(Codec):
         try:
             message_type, payload, message_id = self._own.decode(raw)
             given: object = message_type
-            if not isinstance(given, str) or not (message_id is None or is_id(message_id)):
-                raise TypeError(
-                    f'decode returned the type {message_type!r:.50} and the id {message_id!r:.50}: '
-                    'expected text, and text or a whole number within ±(2⁵³-1) or None'
-                )
+            if not isinstance(given, str):
+                raise TypeError(f'decode returned the type {message_type!r:.50}: expected text')
+            if message_id is not None and not is_id(message_id):
+                raise MalformedMessage('the id is neither text nor a whole number within ±(2⁵³-1)')
         except UnhandledMessage:
             raise
         except Exception as error:

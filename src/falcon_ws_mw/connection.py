@@ -170,6 +170,12 @@ class Connection(Sender):
         if self.reader is not None:
             self.reader.hung_up(waits=self._writer is not None)
 
+    def broken(self, error: BaseException) -> None:
+        """The server took no frame: no answer will come either."""
+        super().broken(error)
+        if self.requests:
+            self.requests.ended(self.close_code)
+
     def left(self, code: int) -> None:
         """The peer has left: nothing is delivered any more.
 

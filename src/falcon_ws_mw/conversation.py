@@ -19,7 +19,6 @@ import falcon.asgi
 from falcon_ws_mw import cancellation, close_codes
 from falcon_ws_mw.failures import is_disconnect, log_crash
 from falcon_ws_mw.handling import Handling
-from falcon_ws_mw.sides import State
 
 logger = logging.getLogger('falcon_ws_mw')
 
@@ -148,15 +147,6 @@ class Conversation(Handling):
         finally:
             inbox.in_hand = None
             await self._finish()
-
-    def _is_worth_handling(self) -> bool:
-        """Whether to handle a message that arrived before the connection ended."""
-        if self._connection.state is State.OPEN:
-            return True
-        if not self._connection.hung_up and self._table.settings.disconnect_policy == 'handle':
-            return True
-        self._manager.counters.abandoned += 1
-        return False
 
     async def _finish(self) -> None:
         """Let nothing remain, and say good-bye if that is owed."""

@@ -141,8 +141,10 @@ class Envelope:
     error_type: str = ERROR
 
     def __post_init__(self) -> None:
-        fields = [self.type_field, self.payload_field or 'payload', self.id_field]
-        names = [name for name in fields if name is not None]
+        payload_field = 'payload' if self.payload_field is None else self.payload_field
+        names = [self.type_field, payload_field]
+        if self.id_field is not None:
+            names.append(self.id_field)
         types = [self.reply_type, self.error_type]
         for name in (*names, *types):
             if not _is_name(name):

@@ -18,6 +18,7 @@ from falcon_ws_mw import close_codes
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.codec import Codec
 from falcon_ws_mw.connection import Connection
+from falcon_ws_mw.errors import WireFormatMismatch
 from falcon_ws_mw.frames import raw_of, text_frame
 from falcon_ws_mw.handshake import encoded_headers
 from falcon_ws_mw.inbox import Inbox
@@ -131,13 +132,13 @@ class FalconSocket(falcon.asgi.WebSocket):
         if self.closed:
             raise WebSocketDisconnected(self._connection.close_code)
         event: dict[str, Any] = {'type': 'websocket.accept'}
-        self._choose(subprotocol)
-        if self.subprotocol is not None:
-            event['subprotocol'] = self.subprotocol
         if headers:
             if not self.supports_accept_headers:
                 raise OperationNotAllowed('the ASGI server does not support accept headers')
             event['headers'] = encoded_headers(headers)
+        self._choose(subprotocol)
+        if self.subprotocol is not None:
+            event['subprotocol'] = self.subprotocol
         self._handshake.decided = True
         try:
             await self._connection.accept(event)
@@ -151,8 +152,20 @@ class FalconSocket(falcon.asgi.WebSocket):
             return
         if not isinstance(subprotocol, str):
             raise ValueError(f'subprotocol={subprotocol!r}: expected a str')  # noqa: TRY004
+        self.speak(subprotocol)
+
+    def speak(self, subprotocol: str | None) -> None:
+        """From now on speak a subprotocol, or none.
+
+        Raises:
+            WireFormatMismatch: If it is in a room that speaks another envelope.
+        """
+        codec = self._table.codec(self.manager.codecs, subprotocol)
+        spoken = self._connection.codec.envelope
+        if self._connection.rooms and codec.envelope != spoken:
+            raise WireFormatMismatch(min(self._connection.rooms), spoken, codec.envelope)
         self.subprotocol = subprotocol
-        self._connection.codec = self._table.codec(self.manager.codecs, subprotocol)
+        self._connection.codec = codec
 
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Close the connection, or refuse the handshake (the client sees 403).

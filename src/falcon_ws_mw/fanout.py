@@ -60,6 +60,8 @@ class Fanout:
             ids = (exclude_ids,) if isinstance(exclude_ids, str) else exclude_ids
             excluded = {self._registry.connections.get(connection_id) for connection_id in ids}
             members = [member for member in members if member not in excluded]
+        if not members and isinstance(message, Message):
+            return DeliveryReport(0, 0)  # which of the app's envelopes it would have is not known
         by_codec = [(self.codecs.default, members)]
         if (
             members

@@ -21,7 +21,9 @@ from falcon_ws_mw.envelope import Incoming, MessageId, error_payload
 from falcon_ws_mw.errors import UnhandledMessage, UnknownMessageType
 from falcon_ws_mw.failures import Crash, answer_to, log_crash
 from falcon_ws_mw.frames import Frame
+from falcon_ws_mw.inbox import HANDLED_BESIDE
 from falcon_ws_mw.parallel import Parallel
+from falcon_ws_mw.sides import State
 from falcon_ws_mw.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -128,12 +130,40 @@ class Handling:
 
     async def _start_beside(self, responder: Responder, incoming: Incoming, event: Event) -> None:
         if self._connection.requests:
-            self._ws.inbox.read_ahead()  # all the room may be taken by those who wait for answers
+            self._read_ahead()  # all the room may be taken by those who wait for answers
         if self._parallel is None:
             self._parallel = Parallel(self._manager.counters)
+        if await self._parallel.room(responder) and not self._is_worth_handling():
+            return
         await self._parallel.start(responder, self._handle_beside, incoming, event)
 
+    def _read_ahead(self) -> None:
+        self._ws.inbox.read_ahead()
+
+    def _is_worth_handling(self) -> bool:
+        """Whether to handle a message that arrived before the connection ended."""
+        if self._connection.state is State.OPEN:
+            return True
+        if not self._connection.hung_up and self._table.settings.disconnect_policy == 'handle':
+            return True
+        self._manager.counters.abandoned += 1
+        return False
+
     async def _handle_beside(self, responder: Responder, incoming: Incoming, event: Event) -> None:
+        """Handle a message in a task of its own. What nobody catches ends the connection."""
+        HANDLED_BESIDE.set(self._connection)
+        try:
+            await self._handle_by(responder, incoming, event)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            log_crash(error, responder.name)
+            self._manager.remove_connection(self._connection.id)
+            self._connection.close(close_codes.INTERNAL_ERROR)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+
+    async def _handle_by(self, responder: Responder, incoming: Incoming, event: Event) -> None:
         try:
             result = await responder.handle(self._resource, self._ws, incoming, self._uri_params)
             if incoming.id is not None:

@@ -13,8 +13,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable
 import contextlib
+from contextvars import ContextVar
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from falcon import OperationNotAllowed
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from falcon_ws_mw.handshake import Handshake
 
 logger = logging.getLogger('falcon_ws_mw')
+
+HANDLED_BESIDE: Final[ContextVar[object]] = ContextVar('falcon_ws_mw_beside', default=None)
+"""The connection a message of which is handled beside others: the next is not for its handler."""
 
 
 class Inbox:
@@ -132,8 +136,14 @@ class Inbox:
         """The next ASGI event, for a handler. Cancelling it loses nothing.
 
         Raises:
-            OperationNotAllowed: If somebody receives already.
+            OperationNotAllowed: If somebody receives already, or for a handler that runs beside
+                others.
         """
+        if HANDLED_BESIDE.get() is self._connection:
+            raise OperationNotAllowed(
+                'a handler that runs beside others cannot receive: declare an on_ws_<type> for '
+                'what comes next, or have this one run alone by @parallel(1)'
+            )
         if self._receiver is not None:
             raise OperationNotAllowed(
                 'another receive is under way on this connection: await one after the other'

@@ -7,10 +7,11 @@ from typing import Any
 from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.lifespan import WebSocketLifespan, check_app
+from falcon_ws_mw.lifespan import WebSocketLifespan
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, WrapperGuard
 from falcon_ws_mw.options import CrashPolicy, DisconnectPolicy, Limits, Refusals, SlowConsumer
+from falcon_ws_mw.passing_through import check_app
 
 
 def install(

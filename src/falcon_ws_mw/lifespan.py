@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 import logging
 from typing import Any
 
-import falcon.asgi
-
 from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.asgi import ASGIApp, Event, Receive, Scope, Send
+from falcon_ws_mw.asyncapi.document import asyncapi_document
+from falcon_ws_mw.asyncapi.resource import add_asyncapi_routes
 from falcon_ws_mw.codec import Codecs
 from falcon_ws_mw.contract import ChannelContract
 from falcon_ws_mw.envelope import DEFAULT_ENVELOPE
@@ -23,6 +23,7 @@ from falcon_ws_mw.options import (
     RestartPolicy,
     check_choice,
 )
+from falcon_ws_mw.passing_through import PassingThrough, check_app
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
 from falcon_ws_mw.responders import has_responders
 from falcon_ws_mw.workers import Worker, WorkerFunction
@@ -30,7 +31,7 @@ from falcon_ws_mw.workers import Worker, WorkerFunction
 logger = logging.getLogger('falcon_ws_mw')
 
 
-class WebSocketLifespan:
+class WebSocketLifespan(PassingThrough):
     """The app to serve: owns the connection manager and the workers.
 
     Everything that it does not have itself is the Falcon app's, for reading and for setting, so
@@ -54,8 +55,8 @@ class WebSocketLifespan:
     """
 
     __slots__ = (
-        '_app',
         '_asgi_app',
+        '_asyncapi',
         '_check_sends',
         '_conversations',
         '_dispatcher',
@@ -78,9 +79,10 @@ class WebSocketLifespan:
         make_dispatcher: Callable[[], WebSocketDispatchMiddleware] | None = None,
     ) -> None:
         check_app(app)
-        self._check_sends = check_sends
         check_choice('refusals', refusals, Refusals)
-        self._app = app
+        super().__init__(app)
+        self._asyncapi: dict[str, Any] = {}
+        self._check_sends = check_sends
         self._asgi_app: ASGIApp = app  # type: ignore[assignment]  # Falcon narrows the scope to dict
         self._manager = manager
         self._refusals: Refusals = refusals
@@ -186,28 +188,62 @@ class WebSocketLifespan:
         """
         return self._checked_dispatcher().routes.contracts(self._app)
 
-    # -- the rest is the app's
+    def asyncapi_document(self, **facts: Any) -> dict[str, Any]:
+        """Describe the WebSocket routes by an AsyncAPI 3.0 document.
 
-    @property  # type: ignore[misc]  # isinstance asks for it: tools check for a falcon App
-    def __class__(self) -> type:
-        return type(self._app)
+        Args:
+            facts: As for `add_asyncapi_routes`; what is not given is as it was given there.
 
-    def __getattr__(self, name: str) -> Any:
-        if name == '_app':  # not set yet: while being copied or unpickled
-            raise AttributeError(name)
-        return getattr(self._app, name)
+        Raises:
+            ConfigurationError: If a route cannot work, or a fact cannot stand in a document.
+        """
+        known = {'title': 'WebSocket API', 'version': '0.0.0', **self._asyncapi, **facts}
+        return asyncapi_document(self.describe_websockets(), **known)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in WebSocketLifespan.__slots__ or hasattr(WebSocketLifespan, name):
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self._app, name, value)
+    def add_asyncapi_routes(
+        self,
+        prefix: str = '/asyncapi',
+        *,
+        title: str,
+        version: str,
+        description: str = '',
+        info: Mapping[str, Any] | None = None,
+        servers: Mapping[str, Mapping[str, Any]] | None = None,
+        security_schemes: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Serve a page of the WebSocket routes, and their AsyncAPI 3.0 document.
 
-    def __dir__(self) -> Iterable[str]:
-        return {*object.__dir__(self), *dir(self._app)}
+        The page is at `prefix`, the document at `prefix` with `.json` and with `.yaml`, which needs
+        the extra `yaml`. They are public, as any route: guard them by a middleware if need be.
 
-    def __repr__(self) -> str:
-        return f'<WebSocketLifespan around {self._app!r}>'
+        Args:
+            prefix: Where.
+            title: The name of the app.
+            version: The version of what it promises its clients.
+            description: What it is for, in CommonMark.
+            info: Further fields of AsyncAPI's Info Object: `contact`, `license`.
+            servers: Name to AsyncAPI Server Object: `{'host': 'chat.example.com', 'protocol':
+                'wss'}`.
+            security_schemes: Name to AsyncAPI Security Scheme Object.
+        """
+        self._asyncapi = {
+            'title': title,
+            'version': version,
+            'description': description,
+            'info': info,
+            'servers': servers,
+            'security_schemes': security_schemes,
+        }
+        known: tuple[list[ChannelContract], dict[str, Any]] | None = None
+
+        def current() -> dict[str, Any]:
+            nonlocal known
+            channels = self.describe_websockets()
+            if known is None or known[0] != channels:  # a route was added
+                known = channels, self.asyncapi_document()
+            return known[1]
+
+        add_asyncapi_routes(self._app, current, prefix)
 
     # -- ASGI
 
@@ -361,18 +397,3 @@ def _is_debugging() -> bool:
         return asyncio.get_running_loop().get_debug()
     except RuntimeError:  # looked at without being served
         return False
-
-
-def check_app(app: object) -> None:
-    """Check that something is an app that the library can be put around.
-
-    Raises:
-        ConfigurationError: If it is not.
-    """
-    if type(app) is WebSocketLifespan:
-        raise ConfigurationError('the app is wrapped already: call install once')
-    if not isinstance(app, falcon.asgi.App):
-        raise ConfigurationError(
-            f'{app!r} is not a falcon.asgi.App: install takes the app itself, before any other '
-            'ASGI middleware is put around it; WSGI (falcon.App) has no WebSockets'
-        )

@@ -374,6 +374,7 @@ class WebSocketConnectionManager:
             connection = Connection(
                 connection_id, frame_sender(websocket), websocket=websocket, resource=resource
             )
+            connection.codec = self.codecs.default
             connection.opened()
             websocket = connection
         self._registry.add(websocket)

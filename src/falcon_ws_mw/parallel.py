@@ -28,27 +28,42 @@ class Parallel:
         self._counters = counters
         self._pools: dict[str, set[asyncio.Task[None]]] = {}
 
-    async def start(
-        self, responder: Responder, handle: Handle, incoming: Incoming, event: Event
-    ) -> None:
-        """Start a handler as soon as there is room for it.
+    async def room(self, responder: Responder) -> bool:
+        """Wait until there is room for one more.
 
         Args:
             responder: Says how many there may be, and which share that.
-            handle: Handles, and takes care of what is raised.
-            incoming: The message.
-            event: The ASGI event that it came in.
+
+        Returns:
+            Whether that took any time.
         """
         running = self._pools.setdefault(responder.pool, set())
+        if len(running) < responder.parallel:
+            return False
         try:
             while len(running) >= responder.parallel:
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             self._counters.abandoned += 1
             raise
+        return True
+
+    async def start(
+        self, responder: Responder, handle: Handle, incoming: Incoming, event: Event
+    ) -> None:
+        """Start a handler, for which there is room: it has begun when this returns.
+
+        Args:
+            responder: Which handler.
+            handle: Handles, and takes care of what is raised.
+            incoming: The message.
+            event: The ASGI event that it came in.
+        """
+        running = self._pools[responder.pool]
         task = asyncio.create_task(_run(handle, responder, incoming, event), name=responder.name)
         running.add(task)
         task.add_done_callback(running.discard)
+        await asyncio.sleep(0)  # else what arrives behind it could begin before it
 
     async def end(self, *, cancel: bool) -> None:
         """Wait until all have ended.

@@ -241,7 +241,7 @@ def build_table(
             _check_type(cls, name, message_type, messages, reserved)
             messages[message_type] = responder
     life_cycle = {hook: _life_cycle(cls, hook, reader, short_names) for hook in LIFE_CYCLE}
-    any_message = _defined(cls, 'on_message') if short_names else None
+    any_message = _any_message(cls, reader, route_settings.max_parallel) if short_names else None
     return ResponderTable(
         name=cls.__qualname__,
         messages=messages,
@@ -249,7 +249,7 @@ def build_table(
         only_true_accepts=short_names and _defined(cls, 'on_ws_connect') is None,
         disconnect=life_cycle['on_ws_disconnect'],
         unhandled=life_cycle['on_ws_unhandled'],
-        any_message=any_message and reader.read('on_message', any_message, ('ws', 'message')),
+        any_message=any_message,
         before=recorded(cls, BEFORE_ATTRIBUTE),
         after=recorded(cls, AFTER_ATTRIBUTE),
         settings=route_settings,
@@ -316,6 +316,14 @@ def _run_in_parallel(responder: Responder, function: Any, of_route: int) -> Resp
         return responder
     pool = '' if own is None else responder.name
     return responder._replace(parallel=at_once, pool=pool, takes_more=True)
+
+
+def _any_message(cls: type, reader: SignatureReader, of_route: int) -> Responder | None:
+    function = _defined(cls, 'on_message')
+    if function is None:
+        return None
+    responder = reader.read('on_message', function, ('ws', 'message'))
+    return _run_in_parallel(responder, function, of_route)
 
 
 def _marked_life_cycle(cls: type, name: str, function: Any) -> ConfigurationError:

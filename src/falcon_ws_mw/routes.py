@@ -31,6 +31,7 @@ class Routes:
     def __init__(self, settings: RouteSettings) -> None:
         self._settings = settings
         self._tables: dict[tuple[type, object], ResponderTable | ConfigurationError] = {}
+        self._contracts: dict[tuple[str, int], ChannelContract] = {}
 
     def check(self, app: App) -> None:
         """Build the table of every route, where the router shows its routes.
@@ -80,15 +81,19 @@ class Routes:
                 "the app's router does not show its routes, so they cannot be listed: use Falcon's "
                 'own (CompiledRouter) where they are to be'
             )
-        return [
-            contract_of(
+        return [self._contract(route, table) for route, table in self.ours(app)]
+
+    def _contract(self, route: Route, table: ResponderTable) -> ChannelContract:
+        key = (table.name, id(table))  # each table is kept, so its id stays its own
+        known = self._contracts.get(key)
+        if known is None:
+            known = self._contracts[key] = contract_of(
                 class_of(route.resource),
                 table,
                 route.uri_template or '',
                 is_adopted=_is_adopted(route.resource),
             )
-            for route, table in self.ours(app)
-        ]
+        return known
 
     def table(
         self, app: App, resource: object, uri_template: str | None, fields: frozenset[str]

@@ -151,7 +151,10 @@ def check_sent(declared: Mapping[str, Declared], resource: str, type: str, paylo
     if known.payload is None:
         return
     # As the client will see it: what has defaults or other names is written out.
-    plain = orjson.loads(orjson.dumps(payload, default=payloads.to_json_default))
+    try:
+        plain = orjson.loads(orjson.dumps(payload, default=payloads.to_json_default))
+    except TypeError:  # no JSON: an own envelope, or media handler, may carry it all the same
+        plain = payloads.plain(payload)
     value = known.payload.empty if plain is None else plain
     try:
         known.payload.convert(value)

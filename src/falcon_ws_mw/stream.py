@@ -48,15 +48,17 @@ class Source:
 
     Attributes:
         is_answer: Takes the answers to what the server has asked out of what is read.
+        noticed_end: Told of the end of the connection, as soon as it is read.
         pending: The last event that was read, until it is received.
         ended: Whether the end of the connection has been read.
     """
 
-    __slots__ = ('_receive', 'ended', 'is_answer', 'pending')
+    __slots__ = ('_receive', 'ended', 'is_answer', 'noticed_end', 'pending')
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self.is_answer: Callable[[Event], bool] = lambda event: False
+        self.noticed_end: Callable[[Event], None] = lambda event: None
         self.pending: Event | None = None
         self.ended = False
 
@@ -67,6 +69,8 @@ class Source:
             event = await self._receive()
         self.pending = event
         self.ended = event['type'] == 'websocket.disconnect'
+        if self.ended:
+            self.noticed_end(event)
         return event
 
     def received(self, event: Event) -> None:

@@ -1,0 +1,1 @@
+"""MessagePack in binary frames: an envelope of the app's own, and sensors that send raw samples."""

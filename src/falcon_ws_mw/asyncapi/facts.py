@@ -1,0 +1,119 @@
+"""What has to be said about a connection besides its messages, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from falcon_ws_mw.close_codes import CLOSE_CODES
+from falcon_ws_mw.contract import ChannelContract
+
+_LIMITS: Final[Mapping[str, str]] = {
+    'max_message_bytes': 'A message has at most {} bytes; a longer one ends the connection (1009).',
+    'messages_per_second': 'The server reads {} messages a second and lets the rest wait; a client '
+    'that keeps exceeding it is closed (3429).',
+    'message_burst': 'Up to {} messages are read at once before that rate applies.',
+    'idle_timeout_seconds': 'A connection on which nothing is said for {} s is closed (1001).',
+    'connect_timeout_seconds': 'A handshake that takes longer than {} s is refused (503).',
+    'send_timeout_seconds': 'A client that takes nothing for {} s is disconnected.',
+    'max_outbox_bytes': 'The server sends no message of more than {} bytes.',
+    'max_connections_per_user': 'A user has at most {} connections; more are refused (429).',
+    'max_rooms_per_connection': 'A connection is in at most {} rooms.',
+    'handshakes_per_second': 'An address makes {} handshakes a second; more are refused (429).',
+    'handshake_burst': 'Up to {} handshakes may come at once before that rate applies.',
+    'max_topic_filters': 'A connection subscribes to at most {} topic filters.',
+    'request_timeout_seconds': 'A client answers a request of the server within {} s, unless the '
+    'request is given longer.',
+}
+"""The limits that a client notices, and how. The others are the server's own affair."""
+
+_ASKED_FOR: Final[Mapping[str, Callable[[ChannelContract], bool]]] = {
+    'max_topic_filters': lambda channel: channel.settings.client_topics,
+    'request_timeout_seconds': lambda channel: any(each.is_request for each in channel.sends),
+}
+"""Limits that concern some channels only."""
+
+_SLOW: Final[Mapping[str, str]] = {
+    'close': 'A client that reads too slowly is closed (1013).',
+    'drop_oldest': 'A client that reads too slowly misses messages, the oldest first.',
+    'drop_newest': 'A client that reads too slowly misses messages, the newest first.',
+}
+
+_CONVERTERS: Final[Mapping[str, str]] = {
+    'int': 'A whole number',
+    'float': 'A number',
+    'uuid': 'A UUID',
+    'dt': 'A date and time',
+    'path': 'The rest of the path, slashes included',
+}
+
+
+def limits_of(channel: ChannelContract) -> dict[str, float]:
+    """The limits of a channel that concern its clients, by name."""
+    limits = channel.settings.limits
+    present = {knob.name: getattr(limits, knob.name) for knob in fields(limits)}
+    return {
+        name: present[name]
+        for name in _LIMITS
+        if present.get(name) is not None and (name not in _ASKED_FOR or _ASKED_FOR[name](channel))
+    }
+
+
+def description_of(channel: ChannelContract) -> str:
+    """What is written about a channel: its docstring, and what the library knows."""
+    return '\n\n'.join(_paragraphs(channel))
+
+
+def _paragraphs(channel: ChannelContract) -> Iterator[str]:
+    if channel.description:
+        yield channel.description
+    if channel.is_adopted or channel.takes_any:
+        yield 'Other messages than these are possible: this resource handles them in its own way.'
+    yield from _about_subprotocols(channel)
+    sentences = [
+        *(_LIMITS[name].format(_shown(value)) for name, value in limits_of(channel).items()),
+        _SLOW[channel.settings.slow_consumer],
+    ]
+    yield 'Limits:\n\n' + '\n'.join(f'- {sentence}' for sentence in sentences)
+
+
+def _shown(value: float) -> str:
+    return (
+        f'{int(value):,}'.replace(',', '\N{NO-BREAK SPACE}') if value == int(value) else str(value)
+    )
+
+
+def subprotocols_of(channel: ChannelContract) -> list[str]:
+    """The subprotocols that a client may negotiate, the preferred ones first."""
+    return [name for name in channel.envelopes if name is not None]
+
+
+def _about_subprotocols(channel: ChannelContract) -> Iterator[str]:
+    names = subprotocols_of(channel)
+    if not names:
+        return
+    listed = ', '.join(f'`{name}`' for name in names)
+    must = '' if None in channel.envelopes else ' One of them has to be negotiated.'
+    yield f'Subprotocols, the preferred ones first: {listed}.{must}'
+    first, *others = channel.envelopes.values()
+    if any(other != first for other in others):
+        name = next(iter(channel.envelopes))
+        where = 'without a subprotocol' if name is None else f'under `{name}`'
+        yield f'Messages are described as they are {where}; otherwise their form differs.'
+
+
+def parameter_of(converter: str | None) -> dict[str, Any]:
+    """The description of a field of a URI template."""
+    if converter is None:
+        return {'description': 'A part of the path.'}
+    said = _CONVERTERS.get(converter, 'What the converter takes')
+    return {'description': f'{said} (Falcon converter `{converter}`).'}
+
+
+def close_codes() -> list[dict[str, Any]]:
+    """The close codes that a client may see."""
+    return [
+        {'code': row.code, 'name': row.name, 'meaning': row.meaning, 'retry': row.retry}
+        for row in CLOSE_CODES.values()
+    ]
