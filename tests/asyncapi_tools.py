@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import json
@@ -21,6 +22,7 @@ BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 
 INSTALL_SECONDS = 240
 RUN_SECONDS = 50
+BROWSER_SECONDS = 50
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -88,3 +90,28 @@ def _npm_ci(npm: str) -> None:
     )
     if done.returncode:
         unavailable(f'`npm ci` in {HERE} failed: {done.stderr.strip()[-500:]}')
+
+
+async def dom_of(browser: str, url: str, profile: Path) -> tuple[str, list[str]]:
+    """What a browser makes of a page, and what it writes to the console."""
+    process = await asyncio.create_subprocess_exec(
+        browser,
+        '--headless=new',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-background-networking',
+        f'--user-data-dir={profile}',
+        '--enable-logging=stderr',
+        '--dump-dom',
+        url,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(BROWSER_SECONDS):
+            dom, log = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.communicate()
+        raise
+    return dom.decode(), [line for line in log.decode().splitlines() if 'CONSOLE' in line]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 import json
@@ -26,10 +25,8 @@ from falcon_ws_mw.asyncapi.rows import Row, Rows
 
 from . import asyncapi_samples as samples
 from .asyncapi_samples import ABOUT, RICH
-from .asyncapi_tools import find_browser
+from .asyncapi_tools import dom_of, find_browser
 from .servers import serve
-
-BROWSER_SECONDS = 50
 
 ASSETS = ('/page.css', '/page.js', '/page.svg')
 
@@ -363,31 +360,6 @@ def test_what_stands_beside_a_reference_counts() -> None:
 
 
 # -- in a browser
-
-
-async def dom_of(browser: str, url: str, profile: Path) -> tuple[str, list[str]]:
-    """What a browser makes of a page, and what it writes to the console."""
-    process = await asyncio.create_subprocess_exec(
-        browser,
-        '--headless=new',
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-background-networking',
-        f'--user-data-dir={profile}',
-        '--enable-logging=stderr',
-        '--dump-dom',
-        url,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(BROWSER_SECONDS):
-            dom, log = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.communicate()
-        raise
-    return dom.decode(), [line for line in log.decode().splitlines() if 'CONSOLE' in line]
 
 
 class SeenPaths:

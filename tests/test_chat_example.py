@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+import inspect
+from pathlib import Path
+import re
 from typing import Any
 
+from examples.chat.announcements import announce
 from examples.chat.app import create_app
 from examples.chat.rooms import ChatRoom
 import httpx
@@ -14,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 
 from falcon_ws_mw import WebSocket, WebSocketLifespan
 
+from .asyncapi_tools import dom_of, find_browser, install_parser
 from .conftest import Logs
 from .servers import Client, Served, serve
 
@@ -191,3 +196,63 @@ async def test_the_page_is_served_by_the_same_app() -> None:
         assert response.status_code == 200
         assert response.headers['content-type'].startswith('text/html')
         assert "default-src 'none'" in response.headers['content-security-policy']
+
+
+# -- what it says of itself
+
+
+def test_every_handler_and_everything_sent_is_in_the_document() -> None:
+    document = create_app().asyncapi_document()
+    operations = document['operations'].values()
+    said = {
+        action: {
+            document['components']['messages'][reference['$ref'].rpartition('/')[2]]['name']
+            for operation in operations
+            if operation['action'] == action
+            for reference in operation['messages']
+        }
+        for action in ('receive', 'send')
+    }
+    handlers = {
+        name.removeprefix('on_ws_') for name in dir(ChatRoom) if name.startswith('on_ws_')
+    } - {'connect', 'disconnect', 'unhandled'}
+    source = Path(inspect.getfile(ChatRoom)).read_text()
+
+    assert said['receive'] == handlers
+    assert said['send'] - {'error'} == set(re.findall(r"@sends\(\s*'(\w+)'", source))
+
+
+@pytest.mark.timeout(300)
+def test_the_official_parser_has_nothing_to_say_about_it() -> None:
+    [found] = install_parser().diagnostics(create_app().asyncapi_document())
+
+    assert [each for each in found if each['severity'] in {'error', 'warning'}] == []
+
+
+@pytest.mark.timeout(120)
+async def test_its_page_shows_every_message(tmp_path: Path) -> None:
+    browser = find_browser()
+    app = create_app()
+    async with serve(app) as served:
+        dom, console = await dom_of(browser, f'{served.http}/asyncapi', tmp_path)
+
+    for message in app.asyncapi_document()['components']['messages'].values():
+        assert f'>{message["name"]}<' in dom
+    assert console == []
+
+
+async def test_what_is_sent_is_what_is_declared(ws_implementation: str) -> None:
+    app = create_app(check_sends=True)
+    async with serve(app, ws_implementation) as served:
+        async with httpx.AsyncClient(base_url=served.http) as http:
+            chat = Chat(app, served, http)
+            async with chat.enter('ada') as ada:
+                async with chat.enter('bob') as bob:
+                    await receive_type(ada, 'serverUserJoined')
+                    await bob.send({'type': 'clientTyping'})
+                    await receive_type(ada, 'serverUserTyping')
+                    await bob.send({'type': 'clientSendMessage', 'payload': {'text': 'hi'}})
+                    await receive_type(ada, 'serverNewMessage')
+                await receive_type(ada, 'serverUserLeft')
+                await announce(app.ws_connection_manager, 'Tea is ready.')
+                await receive_type(ada, 'serverAnnouncement')

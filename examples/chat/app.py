@@ -10,13 +10,16 @@ from .announcements import Announcements, announce_periodically
 from .login import SessionResource
 from .page import Page
 from .rooms import ChatRoom
-from .sessions import SessionMiddleware, SessionStore
+from .sessions import SESSION_COOKIE, SessionMiddleware, SessionStore
 
 
-def create_app() -> WebSocketLifespan:
+def create_app(*, check_sends: bool | None = None) -> WebSocketLifespan:
     """Return the app, configured by the environment.
 
     `CHAT_ANNOUNCE_SECONDS` is the time between two announcements, 60 by default.
+
+    Args:
+        check_sends: Whether what is sent is checked against what is declared: for tests.
 
     Raises:
         ValueError: `CHAT_ANNOUNCE_SECONDS` is no positive number.
@@ -35,8 +38,19 @@ def create_app() -> WebSocketLifespan:
     app.add_route('/announcements', Announcements(manager))
     app.add_route('/ws/chat/{room_name}', ChatRoom())
 
-    chat = install(app, manager=manager)
+    chat = install(app, manager=manager, check_sends=check_sends)
     chat.add_websocket_worker(announce_periodically, manager, interval_seconds)
+    # What clients may say and hear, to read at /asyncapi and to generate from at /asyncapi.json.
+    chat.add_asyncapi_routes(
+        title='Chat',
+        version='1.0.0',
+        description='Rooms to talk in. Log in by `POST /session` first.',
+        servers={'demo': {'host': '127.0.0.1:8000', 'protocol': 'ws'}},
+        security_schemes={
+            'cookie': {'type': 'httpApiKey', 'in': 'cookie', 'name': SESSION_COOKIE},
+            'token': {'type': 'http', 'scheme': 'bearer'},
+        },
+    )
     return chat
 
 

@@ -62,7 +62,7 @@ class NewMessage(Struct):
 
     user: User
     text: Text
-    sent_at: Annotated[datetime, Meta(description='By the clock of the server, in UTC.')]
+    sent_at: Annotated[datetime, Meta(tz=True, description='By the clock of the server, in UTC.')]
 
 
 class UserTyping(Struct):
