@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
+import datetime as dt
 from functools import wraps
 import inspect
 import itertools
 import json
+import os
 from pathlib import Path
 import re
+import shutil
 import subprocess
 import sys
 from types import ModuleType
@@ -20,14 +24,22 @@ from asgi_lifespan import LifespanManager
 import falcon
 import falcon.asgi
 from falcon.testing import ASGIConductor
+import pydantic
 import pytest
 
 from falcon_ws_mw import (
     CLOSE_CODES,
     ConfigurationError,
     DeliveryReport,
+    Envelope,
+    InvalidPayload,
     Limits,
+    MalformedMessage,
     ManagerStats,
+    ReplyError,
+    ReplyTimeout,
+    TooManyRequests,
+    UnknownMessageType,
     WebSocket,
     WebSocketConnectionManager,
     WebSocketDispatchMiddleware,
@@ -36,6 +48,9 @@ from falcon_ws_mw import (
     WorkerStats,
     handles_message,
     install,
+    parallel,
+    payloads,
+    sends,
     topic_matches,
 )
 from falcon_ws_mw.options import DisconnectPolicy, SlowConsumer
@@ -47,7 +62,8 @@ from .servers import PATIENCE_SECONDS, serve
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / 'docs'
 PAGES = [*sorted(DOCS.glob('*.md')), ROOT / 'README.md']
-WITH_LINKS = [path for path in (*PAGES, ROOT / 'CONTRIBUTING.md') if path.exists()]
+DECISIONS = sorted((DOCS / 'decisions').glob('*.md'))
+WITH_LINKS = [path for path in (*PAGES, *DECISIONS, ROOT / 'CONTRIBUTING.md') if path.exists()]
 
 
 def name_of(path: Path) -> str:
@@ -94,12 +110,21 @@ def table_of(page: str, first_heading: str) -> list[list[str]]:
         if line.startswith(f'| {first_heading} |'):
             next(lines)
             rows = itertools.takewhile(lambda line: line.startswith('|'), lines)
-            return [[cell.strip() for cell in row.strip('|').split('|')] for row in rows]
+            cells = (re.split(r'(?<!\\)\|', row.strip('|')) for row in rows)
+            return [[cell.strip().replace('\\|', '|') for cell in row] for row in cells]
     raise LookupError(f'{page} has no table under {first_heading!r}')
 
 
 def code_in(cell: str) -> list[str]:
     return re.findall('`([^`]+)`', cell)
+
+
+def unlinked(cell: str) -> str:
+    """A cell without its links."""
+    return LINK_WITH_TEXT.sub(r'\1', cell)
+
+
+LINK_WITH_TEXT = re.compile(r'\[([^]]+)\]\([^)]+\)')
 
 
 def first_column(page: str, first_heading: str) -> list[str]:
@@ -123,6 +148,7 @@ class Page:
         self.names = vars(module)
         self.apps: list[Any] = []
         monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr('falcon_ws_mw.payloads._registered', [])
         for block in blocks_of(path, 'python'):
             if block.file_name:
                 monkeypatch.setitem(sys.modules, block.file_name.removesuffix('.py'), module)
@@ -159,6 +185,14 @@ def anchors_of(path: Path) -> set[str]:
     }
 
 
+def test_each_decision_is_in_the_list() -> None:
+    listed = re.findall(r'^\d+\. \[(.+)\]\((.+)\)$', DECISIONS[-1].read_text(), re.MULTILINE)
+    titles = [
+        re.sub(r'# \d+\. ', '', path.read_text().partition('\n')[0]) for path in DECISIONS[:-1]
+    ]
+    assert listed == list(zip(titles, [path.name for path in DECISIONS[:-1]], strict=True))
+
+
 @pytest.mark.parametrize('path', WITH_LINKS, ids=name_of)
 def test_each_relative_link_leads_somewhere(path: Path) -> None:
     for link in LINK.findall(FENCED.sub('', path.read_text())):
@@ -181,6 +215,9 @@ async def ask(ws: Any, message: str | bytes | dict[str, Any]) -> Any:
         await ws.send_text(message if isinstance(message, str) else json.dumps(message))
     async with asyncio.timeout(PATIENCE_SECONDS):
         return await ws.receive_json()
+
+
+STYLES = ('plain', 'dataclass', 'typeddict', 'struct', 'model')
 
 
 @pytest.mark.parametrize(
@@ -209,6 +246,59 @@ async def ask(ws: Any, message: str | bytes | dict[str, Any]) -> Any:
         ('handlers.md', '/wizard/ada', {'type': 'next'}, {'step': 1}),
         ('handlers.md', '/wizard/ada', {'type': 'other'}, {'unknown': 'other'}),
         ('handlers.md', '/slow', {'type': 'hello'}, 'hello'),
+        ('handlers.md', '/library', {'type': 'search', 'payload': 'tea'}, 'TEA'),
+        ('handlers.md', '/library', {'type': 'search', 'payload': 5}, 422),
+        ('handlers.md', '/library', {'type': 'rename', 'payload': 'tea'}, 'tea'),
+        ('handlers.md', '/library', {'type': 'read', 'payload': 'tea'}, 'tea'),
+        (
+            'messages.md',
+            '/playlist',
+            {'type': 'add', 'payload': {'title': 'Blue', 'seconds': 200}},
+            {'seconds': 200},
+        ),
+        ('messages.md', '/playlist', {'type': 'add', 'payload': {'title': '', 'seconds': 1}}, 422),
+        *(
+            ('messages.md', '/books', {'type': style, 'payload': payload}, answer)
+            for style, payload, answer in [
+                *((style, {'title': 'Dune', 'pages': 3}, 'Dune') for style in STYLES),
+                *((style, ['Dune', 3], 422) for style in STYLES),
+                *((style, {'title': 'Dune', 'pages': '3'}, 422) for style in STYLES[1:4]),
+                *((style, {'title': 'Dune', 'pages': 3, 'x': 1}, 'Dune') for style in STYLES),
+                ('model', {'title': 'Dune', 'pages': '3'}, 'Dune'),
+                ('model', {'title': 'Dune', 'pages': -1}, 422),
+            ]
+        ),
+        *(
+            ('messages.md', '/shop', {'type': kind, 'payload': payload}, answer)
+            for kind, payload, answer in [
+                ('draw', {'type': 'circle', 'radius': 1}, 'Circle'),
+                ('draw', {'type': 'square', 'side': 1.5}, 'Square'),
+                ('draw', {'type': 'square', 'radius': 1}, 422),
+                ('draw', {'radius': 1}, 422),
+                ('pay', {'kind': 'card', 'number': '1'}, 'card'),
+                ('pay', {'kind': 'card', 'iban': '1'}, 422),
+                ('find', {'number': 1, 'name': 'x'}, 'ByNumber'),
+                ('find', {'number': 'one', 'name': 'x'}, 'ByName'),
+                ('find', {}, 422),
+            ]
+        ),
+        ('messages.md', '/forms', {'type': 'send', 'payload': {}}, {'wrong': ['/title']}),
+        ('messages.md', '/forms', {'type': 'other'}, 404),
+        (
+            'messages.md',
+            '/radio',
+            {'type': 'play', 'payload': {'title': 'Blue', 'seconds': 1}},
+            {'songTitle': 'Blue', 'playedAt': '2026-01-02T00:00:00'},
+        ),
+        (
+            'messages.md',
+            '/lights',
+            {'type': 'shine', 'payload': '#ff8800'},
+            {'red': 255, 'back': '#ff8800'},
+        ),
+        ('messages.md', '/lights', {'type': 'shine', 'payload': 'green'}, 422),
+        ('messages.md', '/lamps', {'type': 'which'}, None),
+        ('requests.md', '/files', {'type': 'delete', 'payload': 'none.txt'}, 404),
         ('rooms-and-users.md', '/chat/garden?user=ada', {'type': 'who'}, {'ada': 1}),
         ('rooms-and-users.md', '/chat/garden?user=ada', {'type': 'say'}, {'reached': 0}),
         ('rooms-and-users.md', '/prices', {'type': 'watch', 'payload': {'kind': 'tea'}}, None),
@@ -438,9 +528,223 @@ def test_the_tests_of_the_testing_page_pass(tmp_path: Path) -> None:
         command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
 
-    count = files['test_chat.py'].count('async def test_')
+    count = sum(text.count('async def test_') for text in files.values())
     assert f'{count} passed' in done.stdout, done.stdout
     assert done.returncode == 0
+
+
+async def test_handlers_beside_each_other_answer_as_they_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with (
+        ASGIConductor(Page(DOCS / 'handlers.md', monkeypatch).apps[0]) as conductor,
+        conductor.simulate_ws('/library') as ws,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
+        for name in ('long' * 50, 's'):
+            await ws.send_json({'type': 'search', 'id': name, 'payload': name})
+        ended = [(await ws.receive_json())['id'] for _ in range(2)]
+
+    assert ended == ['s', 'long' * 50]
+
+
+def answer_shown(page: str, asked: str) -> Any:
+    """What the next JSON block of a page says after something that is asked."""
+    _, found, rest = (DOCS / page).read_text().partition(asked)
+    assert found, f'{page} does not ask {asked}'
+    shown = re.search(r'^```json\n(.*?)^```$', rest, re.MULTILINE | re.DOTALL)
+    assert shown
+    return json.loads(shown[1])
+
+
+@pytest.mark.parametrize(
+    ('page', 'path', 'asked'),
+    [
+        (
+            'messages.md',
+            '/playlist',
+            '{"type": "add", "id": 1, "payload": {"title": "Blue", "seconds": 0}}',
+        ),
+        ('messages.md', '/board', '{"type": "move", "id": 1, "x": 3, "y": 4}'),
+        ('messages.md', '/calculator', '["add", [1, 2], 7]'),
+        ('requests.md', '/files', '{"type": "list", "id": 1}'),
+    ],
+)
+async def test_what_is_asked_is_answered_as_shown(
+    page: str, path: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = answer_shown(page, asked)
+    async with (
+        ASGIConductor(Page(DOCS / page, monkeypatch).apps[0]) as conductor,
+        conductor.simulate_ws(path) as ws,
+    ):
+        answered = await ask(ws, asked)
+        if path == '/board':
+            answered = [answered, await ws.receive_json()]
+
+    assert answered == shown
+
+
+async def test_the_thermostat_speaks_its_envelope(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        ASGIConductor(Page(DOCS / 'messages.md', monkeypatch).apps[0]) as conductor,
+        conductor.simulate_ws('/thermostat') as ws,
+    ):
+        answered = await ask(ws, '{"event": "set", "data": 21.5, "ref": 1}')
+
+    assert '{"event": "set", "data": 21.5, "ref": 1}' in (DOCS / 'messages.md').read_text()
+    assert answered == {'event': 'reply', 'ref': 1, 'data': 21.5}
+
+
+async def test_the_lamps_speak_what_is_negotiated(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ASGIConductor(Page(DOCS / 'messages.md', monkeypatch).apps[0]) as conductor:
+        offered: Any = ['lamps.v1', 'lamps.v2']
+        async with conductor.simulate_ws('/lamps', subprotocols=offered) as ws:
+            answered = await ask(ws, {'event': 'which', 'id': 1})
+        async with conductor.simulate_ws('/lamps', subprotocols=offered[:1]) as ws:
+            older = await ask(ws, {'type': 'which', 'id': 1})
+
+    assert (answered['event'], answered['data']) == ('reply', 'lamps.v2')
+    assert (older['type'], older['payload']) == ('reply', 'lamps.v1')
+
+
+async def test_a_typed_object_is_the_whole_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(DOCS / 'messages.md', monkeypatch)
+    app = page.apps[0]
+    async with ASGIConductor(app) as conductor, conductor.simulate_ws('/playlist') as ws:
+        await page.names['tell_all'](app.ws_connection_manager, 5)
+        assert await ws.receive_json() == {'type': 'tick', 'payload': 5}
+
+
+async def test_a_file_is_deleted_if_the_client_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        ASGIConductor(Page(DOCS / 'requests.md', monkeypatch).apps[0]) as conductor,
+        conductor.simulate_ws('/files') as ws,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
+        endings: list[tuple[dict[str, Any], list[str]]] = [
+            ({'type': 'error'}, ['new.txt', 'old.txt']),
+            ({'type': 'reply', 'payload': 'yes'}, ['new.txt', 'old.txt']),
+            ({'type': 'reply', 'payload': True}, ['new.txt']),
+        ]
+        for number, (says, left) in enumerate(endings):
+            question = await ask(ws, {'type': 'delete', 'id': number, 'payload': 'old.txt'})
+            assert question['payload'] == {'text': 'Delete old.txt?'}
+            await ws.send_json({'type': 'list', 'id': 'behind it'})
+            answered = await ask(ws, {**says, 'id': question['id']})
+            assert answered == {'type': 'reply', 'id': number, 'payload': left}
+            assert (await ws.receive_json())['id'] == 'behind it'
+
+
+@pytest.mark.skipif(shutil.which('node') is None, reason='needs Node.js')
+async def test_the_client_in_javascript_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    (snippet,) = blocks_of(DOCS / 'requests.md', 'js')
+    page = Page(DOCS / 'requests.md', monkeypatch)
+    manager: WebSocketConnectionManager = page.names['manager']
+    async with serve(page.apps[0]) as served:
+        url = f'ws://127.0.0.1:{served.port}/files'
+        node = await asyncio.create_subprocess_exec(
+            'node',
+            '--experimental-websocket',
+            '--eval',
+            'const window = {confirm: (text) => text === "Sure?"};'
+            f'const socket = new WebSocket("{url}");{snippet.text}',
+        )
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not manager.connections:
+                    await asyncio.sleep(0.01)
+                (connection_id,) = manager.connections
+                asked = manager.request_connection
+                assert await asked(connection_id, 'confirm', {'text': 'Sure?'}) is True
+                assert await asked(connection_id, 'confirm', {'text': 'No?'}) is False
+                for kind, status in (('whereAreYou', 404), ('confirm', 500)):
+                    with pytest.raises(ReplyError) as error:
+                        await asked(connection_id, kind)
+                    assert error.value.status == status
+        finally:
+            node.kill()
+            await node.wait()
+
+
+async def test_the_document_is_served_where_its_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Page(DOCS / 'asyncapi.md', monkeypatch)
+    kinds = {
+        '/asyncapi': 'text/html',
+        '/asyncapi.json': 'application/asyncapi+json',
+        '/asyncapi.yaml': 'application/asyncapi+yaml',
+    }
+    assert [code_in(cell)[0] for cell in first_column('asyncapi.md', 'address')] == [*kinds]
+    async with ASGIConductor(page.apps[0]) as conductor:
+        for path, kind in kinds.items():
+            result = await conductor.simulate_get(path)
+            assert result.status_code == 200
+            assert result.headers['content-type'].startswith(kind)
+        served = (await conductor.simulate_get('/asyncapi.json')).json
+        other = type('Other', (), {'on_ws_x': handler})()
+        page.apps[0].add_route('/other', other)
+        later = (await conductor.simulate_get('/asyncapi.json')).json
+
+    document = page.names['document']
+    assert document == {**served, 'info': {**served['info'], 'description': 'Talk to each other.'}}
+    assert len(later['channels']) == len(served['channels']) + 1
+
+
+def test_what_the_page_of_the_document_shows_stands_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = Page(DOCS / 'asyncapi.md', monkeypatch).names['document']
+    (message,) = blocks_of(DOCS / 'asyncapi.md', 'json')
+    messages = document['components']['messages']
+    (channel,) = document['channels'].values()
+    said = {(each['action'], each.get('summary')) for each in document['operations'].values()}
+
+    assert document['asyncapi'] in first_text('asyncapi.md', '/asyncapi.json')
+    assert json.loads(message.text) in messages.values()
+    assert (channel['address'], *channel['parameters']) == ('/rooms/{room}', 'room')
+    assert channel['summary'] == 'A room to talk in.'
+    assert channel['description'].startswith('Everybody in it hears what any of them says.')
+    assert ('receive', 'Say something.') in said
+    assert ('send', 'Somebody has said something.') in said
+    replies = [each for each in messages.values() if each['name'] == 'reply']
+    assert [each['payload']['properties']['payload'] for each in replies] == [{'type': 'integer'}]
+    assert [row['code'] for row in document['x-close-codes']] == [*CLOSE_CODES]
+
+
+def first_text(page: str, code: str) -> str:
+    """The second cell of the row of a table that begins with some code."""
+    found = re.search(rf'^\| `{re.escape(code)}` \| (.*) \|$', (DOCS / page).read_text(), re.M)
+    assert found
+    return found[1]
+
+
+def test_the_command_line_says_what_its_page_shows(tmp_path: Path) -> None:
+    page = DOCS / 'command-line.md'
+    (studio,) = blocks_of(page, 'python')
+    environment = {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'}
+    program = tmp_path / 'falcon-ws-mw'
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m falcon_ws_mw "$@"\n')
+    program.chmod(0o755)
+    environment['PATH'] = f'{tmp_path}:{environment["PATH"]}'
+
+    for block in blocks_of(page, 'console'):
+        if 'pip install' in block.text:
+            continue
+        text = studio.text
+        if 'coroutine' in block.text:
+            text = text.replace('async def on_ws_play', 'def on_ws_play')
+        (tmp_path / 'studio.py').write_text(text)
+        commands = '\n'.join(re.findall(r'^\$ (.+)$', block.text, re.MULTILINE))
+        done = subprocess.run(
+            ['sh', '-c', commands],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        expected = re.sub(r'^\$ .*\n', '', block.text, flags=re.MULTILINE)
+        assert done.stdout.replace(str(tmp_path), '/srv/app') == expected
 
 
 # -- what the tables say
@@ -448,6 +752,15 @@ def test_the_tests_of_the_testing_page_pass(tmp_path: Path) -> None:
 
 async def handler(self: object, ws: Any) -> None:
     """Do nothing, as a method that fits everywhere."""
+
+
+def copy_of(function: Any) -> Any:
+    """The same function anew, to be marked."""
+
+    async def copied(self: object, ws: Any) -> None:
+        await function(self, ws)
+
+    return copied
 
 
 def resource(**attributes: Any) -> object:
@@ -482,6 +795,15 @@ class Failing:
     async def on_ws_not_found(self, ws: Any) -> None:
         await ws.manager.send_to_connection('nobody', {})
 
+    async def on_ws_reply_error(self, ws: Any) -> None:
+        raise ReplyError('ask', 'secret')
+
+    async def on_ws_reply_timeout(self, ws: Any) -> None:
+        raise ReplyTimeout('ask', 1)
+
+    async def on_ws_number(self, ws: Any, payload: int) -> None:
+        """Take a number."""
+
     async def on_ws_crash(self, ws: Any) -> None:
         raise RuntimeError('secret')
 
@@ -503,11 +825,16 @@ FAILURES: dict[str, list[str | bytes]] = {
     ],
     'a binary frame comes, and the app has no usable BINARY media handler': [b'{}'],
     'nothing handles the type': ['{"type": "other"}', '{"type": "connect"}', '{"type": ""}'],
+    'the payload does not fit the annotation': ['{"type": "number", "payload": "1"}'],
     'the handler raises a `falcon.HTTPError`': ['{"type": "http_error"}'],
     'the handler raises a `falcon.HTTPStatus`': ['{"type": "http_status"}'],
     'the handler raises `InvalidName`': ['{"type": "invalid_name"}'],
     'the handler raises `InvalidTopic`': ['{"type": "invalid_topic"}'],
     'the handler raises `ConnectionNotFound`': ['{"type": "not_found"}'],
+    'the handler raises `ReplyError`: the client answered a request with an error': [
+        '{"type": "reply_error"}'
+    ],
+    'the handler raises `ReplyTimeout`: it did not answer in time': ['{"type": "reply_timeout"}'],
     'the handler raises anything else': ['{"type": "crash"}'],
     'what the handler returns cannot be JSON': ['{"type": "no_json", "id": 1}'],
     'what the handler returns is longer than `max_outbox_bytes`': ['{"type": "too_long", "id": 1}'],
@@ -529,7 +856,7 @@ async def test_the_table_of_errors(what: str, status: str) -> None:
     expected = OWN_STATUS[what] if status == 'its own' else int(status)
 
     async with ASGIConductor(app) as conductor, conductor.simulate_ws('/ws') as ws:
-        for frame in FAILURES[what]:
+        for frame in FAILURES[unlinked(what)]:
             error = await ask(ws, frame)
             assert (error['type'], error['payload']['status']) == ('error', expected)
             assert 'secret' not in str(error)
@@ -571,6 +898,14 @@ async def with_unknown(self: object, ws: Any, unknown: Any) -> None:
     """Want what nobody has."""
 
 
+async def with_strange(self: object, ws: Any, payload: WebSocketLifespan) -> None:
+    """Want what nobody converts to."""
+
+
+async def with_missing(self: object, ws: Any, payload: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821
+    """Want what nobody has defined."""
+
+
 async def without_ws(self: object) -> None:
     """Take no connection."""
 
@@ -599,6 +934,30 @@ async def authorize(self: object, ws: object, action: str, name: str) -> bool:
     return True
 
 
+def without_extra() -> WebSocketLifespan:
+    """An app that needs an extra which is not there."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ('msgspec', 'falcon_ws_mw.payloads.with_msgspec'):
+            patched.setitem(sys.modules, name, None)
+        payloads._built_in.cache_clear()
+        try:
+            app = app_of(on_ws_x=with_dataclass)
+            app.check_websockets()
+        finally:
+            payloads._built_in.cache_clear()
+        return app
+
+
+async def with_dataclass(self: object, ws: Any, payload: Block) -> None:
+    """Want what msgspec converts to."""
+
+
+def with_own_loop() -> WebSocketLifespan:
+    example: Any = resource(on_ws_x=handler)
+    example.on_websocket = old_loop
+    return with_route('add_route', '/ws', example)
+
+
 async def refuse_hook(req: object, resp: object, resource: object, params: object) -> None:
     """Stand for a hook that checks."""
 
@@ -624,6 +983,30 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     '`@handles_message` on a life-cycle method': lambda: app_of(
         on_ws_disconnect=handles_message('x')(with_payload)
     ),
+    'an annotation of `payload` that nobody can convert to': lambda: app_of(on_ws_x=with_strange),
+    'one that needs an extra which is not installed': without_extra,
+    'one that names what cannot be found': lambda: app_of(on_ws_x=with_missing),
+    '`@parallel` with anything but a whole number from 1': lambda: parallel(0),
+    '`@sends` without a type': lambda: sends(''),
+    '`@sends` with a payload or reply that nobody can convert to': lambda: app_of(
+        on_ws_x=sends('a', WebSocketLifespan)(copy_of(handler))
+    ),
+    '`@sends` of one type with different payloads or replies': lambda: app_of(
+        on_ws_x=sends('a', int)(sends('a', str)(copy_of(handler)))
+    ),
+    'an `Envelope` with a name that is no text, or stands for two things': lambda: Envelope(
+        type_field='id'
+    ),
+    '`install(envelope=…)` with what is no envelope': lambda: install(
+        falcon.asgi.App(), envelope=cast('Any', 'json')
+    ),
+    'a server or security scheme that cannot stand in the document': lambda: app_of(
+        on_ws_x=handler
+    ).asyncapi_document(servers={'x': {}}),
+    'a `prefix` of `add_asyncapi_routes` that is no path': lambda: app_of(
+        on_ws_x=handler
+    ).add_asyncapi_routes('docs', title='x', version='1'),
+    'an `on_websocket` that was set on the instance': with_own_loop,
     'a URI field called `ws`, `payload` or like another argument of ours': lambda: app_of(
         '/{payload}', on_ws_x=handler
     ),
@@ -695,7 +1078,357 @@ async def start(app: Any) -> None:
 @pytest.mark.parametrize('what', first_column('handlers.md', 'what is found'))
 async def test_the_table_of_start_up_errors(what: str) -> None:
     with pytest.raises(ConfigurationError):
-        await start(MISTAKES[what]())
+        await start(MISTAKES[unlinked(what)]())
+
+
+# -- what the tables of messages and requests say
+
+
+async def converted(annotation: Any, message: dict[str, Any]) -> Any:
+    """What a handler with this annotation gets, or the status of the error."""
+
+    async def take(self: object, ws: Any, payload: Any) -> None:
+        got.append(payload)
+
+    got: list[Any] = []
+    if annotation is inspect.Parameter.empty:
+        del take.__annotations__['payload']
+    else:
+        take.__annotations__['payload'] = annotation
+    async with (
+        ASGIConductor(app_of(on_ws_x=take)) as conductor,
+        conductor.simulate_ws('/ws') as ws,
+    ):
+        answered = await ask(ws, {'type': 'x', 'id': 1, **message})
+    return got[0] if got else answered['payload']['status']
+
+
+@pytest.mark.parametrize('message', [{}, {'payload': None}], ids=['missing', 'null'])
+@pytest.mark.parametrize(('parameter', 'gets'), table_of('messages.md', 'parameter'))
+async def test_the_table_of_absent_payloads(
+    parameter: str, gets: str, message: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = Page(DOCS / 'messages.md', monkeypatch).names
+    [code] = code_in(parameter)
+    name, colon, annotation = code.partition(': ')
+    assert name == 'payload'
+    found = await converted(
+        eval(annotation, names) if colon else inspect.Parameter.empty,  # noqa: S307  # our own
+        message,
+    )
+    assert found == (422 if gets == 'an error 422' else eval(code_in(gets)[0], names))  # noqa: S307
+
+
+async def test_dates_of_a_strict_model_have_to_be_lax() -> None:
+    class Strict(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(strict=True)
+        at: dt.date = pydantic.Field(strict=False)
+        number: int = 0
+
+    class TooStrict(Strict):
+        at: dt.date = pydantic.Field()
+
+    at = {'at': '2026-01-02'}
+    assert await converted(Strict, {'payload': at}) == Strict(at=dt.date(2026, 1, 2))
+    assert await converted(Strict, {'payload': {**at, 'number': '3'}}) == 422
+    assert await converted(TooStrict, {'payload': at}) == 422
+
+
+def test_each_attribute_of_what_does_not_fit_is_in_its_table() -> None:
+    error = InvalidPayload('x', [])
+    names = {
+        name
+        for cell in first_column('messages.md', 'attribute of `InvalidPayload`')
+        for name in code_in(cell)
+    }
+    assert names == set(vars(error))
+
+
+def test_each_argument_is_in_its_table() -> None:
+    rows = table_of('messages.md', 'argument of `Envelope`')
+    defaults = {field.name: repr(field.default) for field in fields(Envelope)}
+    assert {code_in(name)[0]: code_in(default)[0] for name, default, _ in rows} == defaults
+    parameters = inspect.signature(WebSocketLifespan.add_asyncapi_routes).parameters
+    described = {
+        code_in(name)[0]: code_in(default)[0] if default else None
+        for name, default, _ in table_of('asyncapi.md', 'argument')
+    }
+    assert described == {
+        name: None if each.default is each.empty else repr(each.default)
+        for name, each in parameters.items()
+        if name != 'self'
+    }
+    arguments = first_column('messages.md', 'argument of `sends`')
+    assert [code_in(cell)[0] for cell in arguments] == list(inspect.signature(sends).parameters)
+
+
+class Faulty:
+    """An envelope that does what the type of a message says."""
+
+    def __init__(self, *, makes_errors: bool = True) -> None:
+        self._makes_errors = makes_errors
+
+    def decode(self, raw: str | bytes) -> Any:
+        if raw == 'malformed':
+            raise MalformedMessage('secret', id=1)
+        if raw == 'unknown':
+            raise UnknownMessageType('x', id=1)
+        if raw == 'crash':
+            raise LookupError('secret')
+        return str(raw), None, 2**53 if raw == 'bad_id' else 1
+
+    def encode(self, type: str, payload: Any, id: object) -> str:
+        if type == 'message' or payload == 'no reply' or (type, self._makes_errors) == ('error', 0):
+            raise LookupError(type)
+        return json.dumps([type, payload, id])
+
+
+class FaultySpeaker:
+    ws_envelope = Faulty()
+
+    async def on_ws_message(self, ws: WebSocket) -> str:
+        with pytest.raises(LookupError):
+            await ws.send_message('message')
+        return 'raised'
+
+    async def on_ws_no_reply(self, ws: WebSocket) -> str:
+        return 'no reply'
+
+
+class WithoutErrors(FaultySpeaker):
+    ws_envelope = Faulty(makes_errors=False)
+
+
+FAULTS: dict[str, tuple[str, Any]] = {
+    '`decode` raises `MalformedMessage`': ('malformed', 400),
+    '`decode` raises `UnknownMessageType`': ('unknown', 404),
+    '`decode` returns an id beyond ±(2⁵³-1), or none of text and whole numbers': ('bad_id', 400),
+    '`decode` raises anything else, or returns something else': ('crash', 400),
+    '`encode` fails on a message': ('message', 'raised'),
+    '`encode` fails on a reply': ('no_reply', 500),
+    '`encode` fails on an error too': ('no_reply', 1011),
+}
+
+
+@pytest.mark.parametrize(
+    ('what', 'becomes'), table_of('messages.md', 'what happens in an envelope')
+)
+async def test_the_table_of_faulty_envelopes(what: str, becomes: str) -> None:
+    frame, expected = FAULTS[what]
+    said = [int(each) for each in re.findall(r'[0-9]+', becomes)]
+    resource = WithoutErrors() if expected == 1011 else FaultySpeaker()
+    app = with_route('add_route', '/ws', resource)
+    async with ASGIConductor(app) as conductor, conductor.simulate_ws('/ws') as ws:
+        try:
+            kind, payload, message_id = await ask(ws, frame)
+        except falcon.WebSocketDisconnected:
+            assert [ws.close_code] == said == [expected]
+            return
+
+    if kind == 'reply':
+        assert (payload, said) == (expected, [])
+        return
+    assert [payload['status']] == said == [expected]
+    assert frame == 'malformed' or 'secret' not in str(payload)
+    assert message_id == (None if frame in {'crash', 'bad_id'} else 1)
+
+
+class Ending:
+    """Ends requests as the rows of the table say."""
+
+    async def on_ws_something(self, ws: WebSocket) -> str:
+        return 'that'
+
+    async def on_ws_nothing(self, ws: WebSocket) -> None:
+        """Return nothing."""
+
+    async def on_ws_number(self, ws: WebSocket, payload: int) -> None:
+        """Take a number."""
+
+    async def on_ws_http_error(self, ws: WebSocket) -> None:
+        raise falcon.HTTPConflict
+
+    async def on_ws_crash(self, ws: WebSocket) -> None:
+        raise RuntimeError
+
+    async def on_ws_no_json(self, ws: WebSocket) -> object:
+        return object()
+
+    async def on_ws_leave(self, ws: WebSocket) -> str:
+        await ws.close(4000)
+        return 'that'
+
+
+class CatchingAll(Ending):
+    async def on_ws_unhandled(self, ws: WebSocket, raw: object, error: object) -> str:
+        return 'that'
+
+
+class ClosingAtCrash(Ending):
+    ws_crash_policy = 'close'
+
+
+ENDINGS: dict[str, tuple[type, str, Any]] = {
+    'the handler returns something': (Ending, '"type": "something"', ('reply', 'that')),
+    'the handler returns nothing': (Ending, '"type": "nothing"', ('reply', None)),
+    '`on_ws_unhandled` returns something': (CatchingAll, '"type": "x"', ('reply', 'that')),
+    'the payload does not fit': (Ending, '"type": "number", "payload": "1"', 422),
+    'nothing handles the type': (Ending, '"type": "other"', 404),
+    'the message is malformed, but its `id` is not': (Ending, '"type": 5', 400),
+    'the handler raises a `falcon.HTTPError`': (Ending, '"type": "http_error"', 409),
+    'the handler crashes': (Ending, '"type": "crash"', 500),
+    'what it returns cannot be sent': (Ending, '"type": "no_json"', 500),
+    "the handler crashes under `crash_policy='close'`": (
+        ClosingAtCrash,
+        '"type": "crash"',
+        'closed with 1011',
+    ),
+    'the connection ends before': (Ending, '"type": "leave"', 'closed with 4000'),
+}
+
+
+@pytest.mark.parametrize(('how', 'says'), table_of('requests.md', 'how a request ends'))
+async def test_the_table_of_how_requests_end(how: str, says: str) -> None:
+    cls, words, expected = ENDINGS[how]
+    app = with_route('add_route', '/ws', cls())
+    async with ASGIConductor(app) as conductor, conductor.simulate_ws('/ws') as ws:
+        if isinstance(expected, str):
+            with pytest.raises(falcon.WebSocketDisconnected):
+                await ask(ws, f'{{"id": 1, {words}}}')
+            assert f'closed with {ws.close_code}' == expected
+            assert says == 'none' or says.endswith(expected)
+            return
+        answered = await ask(ws, f'{{"id": 1, {words}}}')
+
+    assert answered['id'] == 1
+    if isinstance(expected, tuple):
+        assert (answered['type'], answered['payload']) == expected
+        assert says == f'a reply with {"null" if expected[1] is None else "that"}'
+    else:
+        assert (answered['type'], answered['payload']['status']) == ('error', expected)
+        assert says in {f'an error {expected}', 'an error with its status'}
+
+
+class Asked:
+    """Notes how a request before the accept ended."""
+
+    def __init__(self) -> None:
+        self.early: Exception | None = None
+
+    async def on_ws_connect(self, req: object, ws: WebSocket) -> None:
+        try:
+            await ws.request('early')
+        except falcon.OperationNotAllowed as error:
+            self.early = error
+
+
+class AskedWithoutIds(Asked):
+    ws_envelope = Envelope(id_field=None)
+
+
+@asynccontextmanager
+async def being_asked(cls: type, **options: Any) -> Any:
+    """A client, the `ws` of it, and the resource."""
+    app, asked = install(falcon.asgi.App(), **options), cls()
+    app.add_route('/ws', asked)
+    async with (
+        ASGIConductor(app) as conductor,
+        conductor.simulate_ws('/ws') as client,
+        asyncio.timeout(PATIENCE_SECONDS),
+    ):
+        (ws,) = app.ws_connection_manager.connections.values()
+        yield client, ws, asked
+
+
+async def answered_by(client: Any, ws: WebSocket, answer: dict[str, Any]) -> Any:
+    asking = asyncio.create_task(ws.request('question'))
+    question = await client.receive_json()
+    await client.send_json({**answer, 'id': question['id']})
+    return await asking
+
+
+async def end_while_asked(client: Any, ws: WebSocket) -> None:
+    asking = asyncio.create_task(ws.request('question'))
+    await client.receive_json()
+    await ws.manager.close_connection(ws.id, 4000)
+    await asking
+
+
+async def ask_twice(client: Any, ws: WebSocket) -> None:
+    asking = asyncio.create_task(ws.request('question'))
+    question = await client.receive_json()
+    try:
+        await ws.request('question')
+    finally:
+        await client.send_json({'type': 'reply', 'id': question['id']})
+        await asking
+
+
+REQUESTS: dict[str, Any] = {
+    'the client answers with an error': lambda client, ws: answered_by(
+        client, ws, {'type': 'error', 'payload': {'status': 409, 'title': 'No'}}
+    ),
+    'the client does not answer in time': lambda client, ws: ws.request('question', timeout=0.01),
+    'the client leaves, is closed, kicked or evicted; the server stops': end_while_asked,
+    'as many as may wait do already': ask_twice,
+    'the payload cannot be JSON': lambda client, ws: ws.request('question', object()),
+}
+
+
+@pytest.mark.parametrize(
+    ('what', 'does'), [row for row in table_of('requests.md', 'what happens') if 'raises' in row[1]]
+)
+async def test_the_table_of_what_a_request_raises(what: str, does: str) -> None:
+    cls: type = AskedWithoutIds if what == 'the envelope has no ids' else Asked
+    limits = Limits(max_pending_requests=1)
+    async with being_asked(cls, limits=limits) as (client, ws, asked):
+        try:
+            if what == 'the handshake is not accepted yet':
+                assert asked.early
+                raise asked.early
+            await REQUESTS.get(what, lambda client, ws: ws.request('question'))(client, ws)
+        except Exception as error:
+            raised = error
+        else:
+            raise AssertionError('nothing was raised')
+
+    expected = code_in(does)[0].rpartition('.')[2]
+    assert type(raised).__name__ == expected
+    if isinstance(raised, ReplyError):
+        assert (raised.payload, raised.status) == ({'status': 409, 'title': 'No'}, 409)
+    if isinstance(raised, falcon.WebSocketDisconnected):
+        assert raised.code == 4000
+    assert isinstance(raised, TimeoutError) == (what == 'the client does not answer in time')
+
+
+async def test_a_request_returns_the_payload_of_the_reply() -> None:
+    async with being_asked(Asked) as (client, ws, _):
+        assert await answered_by(client, ws, {'type': 'reply', 'payload': [1]}) == [1]
+        assert await answered_by(client, ws, {'type': 'reply'}) is None
+
+
+class Uncaught:
+    """Does not catch what a request raises."""
+
+    async def on_ws_x(self, ws: WebSocket, payload: str) -> None:
+        errors: dict[str, Exception] = {
+            'ReplyTimeout': ReplyTimeout('x', 1),
+            'ReplyError': ReplyError('x', 'secret'),
+            'TooManyRequests': TooManyRequests(1),
+        }
+        raise errors[payload]
+
+
+async def test_the_table_of_what_is_not_caught() -> None:
+    app = with_route('add_route', '/ws', Uncaught())
+    async with ASGIConductor(app) as conductor, conductor.simulate_ws('/ws') as ws:
+        for name, status in table_of('requests.md', 'the handler raises'):
+            answered = await ask(ws, {'type': 'x', 'payload': name.strip('`')})
+            assert answered['payload']['status'] == int(status)
+            assert 'secret' not in str(answered)
+
+
+# -- what other tables say
 
 
 async def refuse_by_error(self: object, req: object, ws: Any) -> None:
@@ -818,7 +1551,7 @@ def test_each_call_of_ws_is_as_its_table_says() -> None:
 
 
 def test_each_call_of_the_manager_is_in_the_table_as_it_is() -> None:
-    internal = {'forget_all'}
+    internal = {'forget_all', 'codecs'}
     calls = {'backend'}  # an attribute of each manager
     for name, member in vars(WebSocketConnectionManager).items():
         if name.startswith('_') or name in internal:
@@ -855,9 +1588,10 @@ def test_each_setting_and_state_is_in_its_table() -> None:
         assert {word.strip("`'") for word in policies} == set(get_args(words))
 
 
-def test_each_default_of_a_limit_is_as_its_table_says() -> None:
+@pytest.mark.parametrize('page', ['handlers.md', 'requests.md'])
+def test_each_default_of_a_limit_is_as_its_table_says(page: str) -> None:
     units = {'KiB': 1024, 'MiB': 1024**2}
-    for name, default, _ in table_of('handlers.md', 'limit'):
+    for name, default, _ in table_of(page, 'limit'):
         number, _, unit = default.partition(' ')
         assert getattr(Limits(), name.strip('`')) == int(number) * units.get(unit, 1)
 

@@ -213,6 +213,7 @@ class WebSocketConnectionManager:
         Raises:
             ConnectionNotFound: If there is no such connection.
             InvalidName: If the name is not a room name.
+            WireFormatMismatch: If those who are in it speak another envelope.
         """
         self._registry.join(connection_id, room)
 

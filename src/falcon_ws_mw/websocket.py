@@ -128,6 +128,7 @@ class WebSocket(FalconSocket):
 
         Raises:
             InvalidName: If the name is not a room name.
+            WireFormatMismatch: If those who are in it speak another envelope.
             WebSocketDisconnected: If the connection has ended.
         """
         self._require_known()

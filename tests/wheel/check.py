@@ -33,7 +33,9 @@ def build(directory: Path) -> Path:
 
 def check_contents(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    sources = {str(path.relative_to(ROOT / 'src')) for path in (ROOT / 'src').rglob('*.py')} | {
+    src = ROOT / 'src'
+    assets = (src / 'falcon_ws_mw' / 'asyncapi' / 'assets').iterdir()
+    sources = {str(path.relative_to(src)) for path in (*src.rglob('*.py'), *assets)} | {
         'falcon_ws_mw/py.typed'
     }
     packaged = {name for name in names if '.dist-info/' not in name}
