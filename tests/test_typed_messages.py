@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypedDict
 
 from examples.chat import app as chat_app
@@ -594,3 +595,50 @@ async def test_a_validator_that_crashes_is_said_once_and_its_client_answered(log
             assert 'secret' not in str(answer)
     assert [line for line in logs.lines if 'KeyError was raised' in line] == logs.lines
     assert len(logs.lines) == 1
+
+
+@dataclass
+class Rich:
+    price: Decimal
+    tags: set[str]
+    raw: bytes
+    inner: LineDataclass
+    _hidden: int = 0
+
+
+async def test_what_fits_a_dataclass_goes_out_of_it_again() -> None:
+    class Echo:
+        async def on_ws_x(self, ws: WebSocket, payload: Rich) -> Rich:
+            assert payload.price == Decimal('1.50')
+            return payload
+
+    plain = {'price': '1.50', 'tags': ['a'], 'raw': 'AP8=', 'inner': {'sku': 'a', 'count': 1}}
+    async with serving(Echo()) as client:
+        answer = await client.ask({'type': 'x', 'payload': plain, 'id': 1})
+    assert answer['payload'] == plain
+
+
+async def test_styles_may_stand_side_by_side_in_one_resource() -> None:
+    class Mixed(Orders):
+        async def on_ws_number(self, ws: WebSocket, payload: float) -> Any:
+            return payload
+
+        async def on_ws_dict(self, ws: WebSocket, payload: dict[str, Any]) -> Any:
+            return payload
+
+        async def on_ws_bare(self, ws: WebSocket, payload) -> Any:  # type: ignore[no-untyped-def]
+            return payload
+
+    async with serving(Mixed()) as client:
+        for name, payload, expected in [
+            *((style, RIGHT, 'a') for style in STYLES),
+            ('number', 1, 1),
+            ('number', 'x', 422),
+            ('dict', {'a': 1}, {'a': 1}),
+            ('dict', [1], 422),
+            ('dict', None, {}),
+            ('bare', [1], [1]),
+            ('bare', None, {}),
+        ]:
+            answer = (await client.ask({'type': name, 'payload': payload, 'id': 1}))['payload']
+            assert (answer['status'] if expected == 422 else answer) == expected

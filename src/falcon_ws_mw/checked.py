@@ -62,6 +62,8 @@ class CheckedCodec(Codec):
         """
         if isinstance(media, Mapping):
             self._check_object(media)
+        elif payloads.is_typed(media):
+            self._check_object(payloads.plain(media))
         return self._codec.encode_object(media, binary=binary)
 
     def encode_message(self, type: str, payload: Any, id: MessageId | None = None) -> Frame:

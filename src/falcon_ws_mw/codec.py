@@ -155,9 +155,10 @@ class Codec:
     ) -> Callable[[str], Incoming] | None:
         """What goes from text to typed payload at once, where their library can."""
         libraries = {each.library for each in types.values() if each is not None}
-        if len(libraries) > 1 or not self.media.is_orjson:
+        if not self.media.is_orjson:
             return None
-        return libraries.pop().one_pass(self._envelope, types)
+        readers = (each.one_pass(self._envelope, types) for each in libraries)
+        return next((reader for reader in readers if reader is not None), None)
 
     # -- out
 

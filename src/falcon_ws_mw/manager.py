@@ -394,8 +394,6 @@ class WebSocketConnectionManager:
         for connection_id in list(self._connections):
             self.remove_connection(connection_id)
 
-    # -- inside
-
     def _close(self, connection: Connection, code: int, reason: str) -> None:
         self.remove_connection(connection.id)
         connection.close(code, reason)

@@ -81,7 +81,9 @@ class Media:
 
 
 def _orjson_frame(media: object) -> Frame:
-    text = orjson.dumps(media, default=payloads.to_json_default).decode()  # always UTF-8
+    text = orjson.dumps(
+        media, payloads.to_json_default, payloads.JSON_OPTIONS
+    ).decode()  # always UTF-8
     return {'type': 'websocket.send', 'text': text}
 
 

@@ -152,7 +152,7 @@ def check_sent(declared: Mapping[str, Declared], resource: str, type: str, paylo
         return
     # As the client will see it: what has defaults or other names is written out.
     try:
-        plain = orjson.loads(orjson.dumps(payload, default=payloads.to_json_default))
+        plain = orjson.loads(orjson.dumps(payload, payloads.to_json_default, payloads.JSON_OPTIONS))
     except TypeError:  # no JSON: an own envelope, or media handler, may carry it all the same
         plain = payloads.plain(payload)
     value = known.payload.empty if plain is None else plain

@@ -68,7 +68,8 @@ ERROR_PAYLOAD: Final[Schema] = {
             'minimum': 100,
             'maximum': 999,
             'description': 'An HTTP status: 400 malformed message, 404 unknown type, 422 payload '
-            'that does not fit, 500 a bug of the server; others as the message says.',
+            'that does not fit, 500 a bug of the server, 502 and 504 an error or no answer of the '
+            'client to what the server has asked; others as the message says.',
             'examples': [422],
         },
         'title': {

@@ -16,6 +16,8 @@ import re
 import sys
 from typing import Any, Final
 
+import orjson
+
 from falcon_ws_mw.payloads.base import (
     NOT_CONVERTIBLE,
     Direction,
@@ -88,11 +90,16 @@ def payload_type(annotation: Any) -> PayloadType:
         return _member_by_member(annotation, members)
 
 
+JSON_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
+"""With `to_json_default` for orjson: a dataclass goes out by the library that reads it, whose types
+are more than orjson's (Decimal, bytes, sets)."""
+
+
 def to_json_default(value: Any) -> Any:
-    """Make plain what orjson does not know: for its `default=`.
+    """Make plain what orjson does not know: for its `default=`, beside `JSON_OPTIONS`.
 
     Args:
-        value: What orjson came across. Dataclasses, dates, UUIDs and enums it knows itself.
+        value: What orjson came across. Dates, UUIDs and enums it knows itself.
 
     Returns:
         What stands for it in JSON, as dicts, lists, text and numbers.
@@ -101,10 +108,13 @@ def to_json_default(value: Any) -> Any:
         TypeError: If no payload library knows it either.
     """
     library = _owner_of(value)
+    if library is None and _is_dataclass(type(value)):
+        return _plain_dataclass(value)
     if library is None:
         raise TypeError(
             f'{type(value).__qualname__} is not JSON serializable: expected what orjson takes, a '
-            'msgspec.Struct, a pydantic model or a value of a registered payload library'
+            'dataclass, a msgspec.Struct, a pydantic model or a value of a registered payload '
+            'library'
         )
     return library.to_plain(value)
 
@@ -129,9 +139,8 @@ def plain(value: Any) -> Any:
     if cls is list or cls is tuple:
         new = [plain(inner) for inner in value]
         return value if all(map(operator.is_, value, new)) else cls(new)
-    if _is_dataclass(cls):  # orjson leaves out what begins with '_'; so both do
-        names = [field.name for field in fields(value) if not field.name.startswith('_')]
-        return {name: plain(getattr(value, name)) for name in names}
+    if _is_dataclass(cls):
+        return {name: plain(inner) for name, inner in _fields_of(value)}
     library = _owner_of(value)
     return value if library is None else library.to_plain(value)
 
@@ -284,6 +293,25 @@ def _members_of(type_: PayloadType | None) -> tuple[PayloadType, ...]:
 
 def _is_dataclass(cls: type) -> bool:
     return hasattr(cls, '__dataclass_fields__')
+
+
+def _fields_of(value: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of a dataclass that go out: those that begin with `_` do not."""
+    for field in fields(value):
+        if not field.name.startswith('_'):
+            yield field.name, getattr(value, field.name)
+
+
+def _plain_dataclass(value: Any) -> dict[str, Any]:
+    """A dataclass by msgspec, which has read it if anybody has; else field by field."""
+    if 'msgspec' in sys.modules:
+        try:
+            made = _built_in('msgspec').to_plain(value)
+        except TypeError:  # a model within, say: orjson asks for each by itself
+            pass
+        else:
+            return {name: inner for name, inner in made.items() if not name.startswith('_')}
+    return dict(_fields_of(value))
 
 
 def _owner_of(value: Any) -> PayloadLibrary | None:

@@ -7,13 +7,13 @@ checks the payload and builds it. That is half of what it costs to build dicts a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from falcon_ws_mw.envelope import MAX_SAFE_INTEGER, Envelope, Incoming
-from falcon_ws_mw.payloads.base import PayloadType
+from falcon_ws_mw.payloads.base import PayloadLibrary, PayloadType
 
 _Id = str | Annotated[int, msgspec.Meta(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
 
@@ -24,38 +24,50 @@ _new_tuple = tuple.__new__
 
 
 def one_pass_reader(
-    envelope: Envelope, types: Mapping[str, PayloadType | None]
+    envelope: Envelope, types: Mapping[str, PayloadType | None], own: PayloadLibrary
 ) -> Callable[[str], Incoming] | None:
     """What reads the messages of a route in one pass.
 
     Args:
         envelope: Where type, payload and id stand.
         types: What the payload of each type of message is; `None` for anything.
+        own: Whose payloads msgspec may build; those of others are read as they are, and converted.
 
     Returns:
         `None` in the flat form, whose payload is the message itself.
     """
     if envelope.payload_field is None:
         return None
-    tags: dict[type, str] = {}
+    kinds: dict[type, tuple[str, Callable[[Any], Any] | None]] = {}
     for number, (name, payload_type) in enumerate(types.items()):
-        tags[_shape(number, name, payload_type, envelope)] = name
-    untyped = frozenset(name for name, payload_type in types.items() if payload_type is None)
-    decode = msgspec.json.Decoder(_union_of(tags)).decode
+        builds = payload_type is not None and payload_type.library is own
+        shape = _shape(number, name, payload_type if builds else None, envelope)
+        kinds[shape] = (name, None if builds else _converting(payload_type))
+    decode = msgspec.json.Decoder(_union_of(kinds)).decode
 
     def read(text: str) -> Incoming:
         found = decode(text)
-        message_type = tags[found.__class__]
+        message_type, convert = kinds[found.__class__]
         payload = found.payload
-        if payload is None and message_type in untyped:
-            payload = {}
+        if convert is not None:
+            payload = convert(payload)
         return _new_tuple(Incoming, (message_type, payload, found.id, None))
 
     return read
 
 
+def _converting(payload_type: PayloadType | None) -> Callable[[Any], Any]:
+    """What makes a payload of what msgspec has read as it is."""
+    if payload_type is None:
+        return lambda payload: {} if payload is None else payload
+    convert, is_empty_object = payload_type.convert, payload_type.empty is not None
+    if is_empty_object:
+        return lambda payload: convert({} if payload is None else payload)
+    return convert
+
+
 def _shape(number: int, name: str, payload_type: PayloadType | None, envelope: Envelope) -> type:
-    """The Struct of one type of message."""
+    """The Struct of one type of message, whose payload is anything if no type is given."""
     annotation: Any = Any if payload_type is None else payload_type.annotation
     admits_null = payload_type is None or payload_type.admits_null
     fields: list[Any] = [('payload', annotation, None) if admits_null else ('payload', annotation)]
@@ -74,7 +86,7 @@ def _shape(number: int, name: str, payload_type: PayloadType | None, envelope: E
     )
 
 
-def _union_of(shapes: Mapping[type, str]) -> Any:
+def _union_of(shapes: Iterable[type]) -> Any:
     union: Any = None
     for shape in shapes:
         union = shape if union is None else union | shape

@@ -106,7 +106,7 @@ class Msgspec(PayloadLibrary):
         self, envelope: Envelope, types: Mapping[str, PayloadType | None]
     ) -> Callable[[str], Incoming] | None:
         """What reads text straight into typed payloads."""
-        return one_pass_reader(envelope, types)
+        return one_pass_reader(envelope, types, self)
 
     def schemas(
         self, annotations: Sequence[Any], ref_template: str, direction: Direction

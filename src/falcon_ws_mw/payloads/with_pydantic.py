@@ -10,6 +10,7 @@ from dataclasses import is_dataclass
 import re
 from typing import Any, Final, get_args, get_origin, get_type_hints, is_typeddict
 
+import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -62,10 +63,24 @@ class Pydantic(PayloadLibrary):
             TypeError: If pydantic has no validator for this type.
         """
         try:
-            return TypeAdapter(annotation).validator.validate_python
+            validator = TypeAdapter(annotation).validator
         except Exception as error:  # a PydanticUserError, or whatever a hook of a type raises
             reason = str(error).partition('\n')[0]
             raise refused(annotation, self.name, reason) from error
+        validate, validate_json = validator.validate_python, validator.validate_json
+
+        def convert(value: Any) -> Any:
+            try:
+                return validate(value)
+            except ValidationError:
+                # Where a model is strict, JSON has its own rules: a date is text there.
+                try:
+                    return validate_json(orjson.dumps(value))
+                except (ValidationError, TypeError):
+                    pass
+                raise
+
+        return convert
 
     def problems(self, error: Exception, annotation: Any, value: Any) -> list[Problem]:
         """All that is wrong with a value, in pydantic's words."""
