@@ -975,6 +975,25 @@ async def test_an_error_that_is_not_caught_is_answered_502_and_quotes_nothing(
     assert 'SECRET' not in line
 
 
+async def test_a_group_of_nothing_but_unanswered_requests_is_no_crash(logs: Logs) -> None:
+    class Grouping:
+        async def on_ws_go(self, ws: WebSocket) -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(3):
+                    group.create_task(ws.request('question', timeout=0.01))
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Grouping())
+    async with serve(app) as served, served.client('/ws') as client:
+        await client.send({'type': 'go', 'id': 1})
+        for _ in range(3):
+            assert (await client.receive())['type'] == 'question'
+        answer = await client.receive()
+        assert (answer['id'], answer['payload']['status']) == (1, 504)
+    [line] = logs.take()
+    assert 'did not answer' in line
+
+
 async def test_too_many_requests_are_the_apps_own_doing(logs: Logs) -> None:
     async with asked(limits=Limits(max_pending_requests=1)) as (_, peer, ws):
         asker = asking(ws)

@@ -92,10 +92,20 @@ def _http_error(error: Exception, where: str) -> HTTPError | HTTPStatus:
         return falcon.HTTPBadRequest(title=title, description=str(error))
     if isinstance(error, ConnectionNotFound):
         return falcon.HTTPNotFound(title='Connection not found', description=str(error))
-    if isinstance(error, (ReplyError, ReplyTimeout)):
-        return _unanswered(error, where)
+    unanswered = _only_unanswered(error)
+    if unanswered is not None:
+        return _unanswered(unanswered, where)
     log_crash(error, where)
     return Crash()
+
+
+def _only_unanswered(error: BaseException) -> ReplyError | ReplyTimeout | None:
+    """Whether an error only says that a client did not do as it was asked, also in a `TaskGroup`."""
+    while isinstance(error, BaseExceptionGroup):
+        if error.split((ReplyError, ReplyTimeout))[1] is not None:
+            return None
+        error = error.exceptions[0]
+    return error if isinstance(error, (ReplyError, ReplyTimeout)) else None
 
 
 def _unanswered(error: ReplyError | ReplyTimeout, where: str) -> HTTPError:

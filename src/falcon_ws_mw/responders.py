@@ -90,7 +90,8 @@ def parallel(max_at_once: int) -> Callable[[Function], Function]:
 
     They are begun in the order in which they arrive, and end as they end: so their answers, and
     what they send, have no order. Without it, and without `ws_max_parallel`, one message of a
-    connection is handled after the other.
+    connection is handled after the other; so it is with 1, where the resource has `ws_max_parallel`:
+    such a handler begins in its turn, and nothing behind it before it has ended.
 
     Args:
         max_at_once: How many messages one connection may have in it at once. Further ones wait,

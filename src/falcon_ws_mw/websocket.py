@@ -100,6 +100,7 @@ class WebSocket(FalconSocket):
             TooManyRequests: If `max_pending_requests` of them wait already.
             OperationNotAllowed: Before the accept, or if the envelope has no ids.
             WebSocketDisconnected: If the connection has ended, or ends before the answer.
+            ValueError: If the timeout is no number above 0.
         """
         if self._connection.state is State.HANDSHAKE:
             raise OperationNotAllowed('nothing can be asked before the handshake is accepted')
@@ -108,7 +109,7 @@ class WebSocket(FalconSocket):
                 'the envelope of this route has no ids (id_field=None), so nothing can be answered'
             )
         seconds = self._connection.limits.request_timeout_seconds if timeout is None else timeout
-        if seconds is not None and not seconds > 0:
+        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
             raise ValueError(f'timeout={timeout!r}: expected a number of seconds above 0')
         requests = self._connection.requests
         if not isinstance(requests, Requests):
