@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping
+from decimal import Decimal
 import json
 from types import MappingProxyType
 from typing import Any
@@ -248,11 +249,23 @@ def test_nothing_else_can_be_sent(message: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    'message', [{'a': object()}, {1: 2}, {'a': '\ud800'}, Message('x', {1, 2})], ids=ascii
+    'message', [{'a': object()}, {object(): 2}, {'a': '\ud800'}, Message('x', object())], ids=ascii
 )
 def test_what_cannot_be_json_is_a_type_error(message: Any) -> None:
     with pytest.raises(TypeError):
         CODEC.encode(message)
+
+
+def test_keys_that_are_no_text_go_out_as_text() -> None:
+    message: dict[Any, int] = {1: 2, None: 3}
+
+    assert CODEC.encode(message) == text_frame('{"1":2,"null":3}')
+
+
+def test_what_msgspec_reads_goes_out_as_msgspec_would_write_it() -> None:
+    payload = {'price': Decimal('1.50'), 'tags': {'a'}, 'raw': b'\x00\xff'}
+
+    assert CODEC.encode(payload) == text_frame('{"price":"1.50","tags":["a"],"raw":"AP8="}')
 
 
 @pytest.mark.parametrize('text', ['\ud800', 'a\udfff', '😀\ud83d'], ids=ascii)

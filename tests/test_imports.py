@@ -74,6 +74,7 @@ BELOW_THE_LINE = (
     'guards',
     'signatures',
     'codec',
+    'reading',
     'media',
     'payloads',
     'payloads.with_msgspec',

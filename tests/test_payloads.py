@@ -550,7 +550,7 @@ def test_what_is_none_of_ours_is_left_alone(value: Any) -> None:
     assert not payloads.is_typed(value)
 
 
-@pytest.mark.parametrize('value', [Custom(), {1}, b'x', decimal.Decimal(1), Struct, Model, Item])
+@pytest.mark.parametrize('value', [Custom(), Struct, Model, Item])
 def test_what_nobody_owns_is_no_json(value: Any) -> None:
     with pytest.raises(TypeError, match=f'{type(value).__qualname__} is not JSON serializable'):
         payloads.to_json_default(value)

@@ -642,7 +642,11 @@ MISTAKES: list[tuple[type, str, str]] = [
     (Error, 'Error.on_ws_error', 'rename yours'),
     (MarkedReply, 'MarkedReply.write', 'rename yours'),
     (EmptyType, 'EmptyType.on_ws_', 'call it on_ws_<type>'),
-    (MarkedConnect, 'MarkedConnect.on_ws_connect', 'put @handles_message on a method of another'),
+    (
+        MarkedConnect,
+        'MarkedConnect.on_ws_connect',
+        'put @handles_message and @parallel on a method',
+    ),
     (MistypedSetting, 'MistypedSetting.ws_limit is no setting', 'ws_limits, ws_crash_policy'),
     (WrongLimits, 'WrongLimits.ws_limits={', 'expected a falcon_ws_mw.Limits'),
     (WrongCrashPolicy, "WrongCrashPolicy.ws_crash_policy='ignore'", "expected 'answer' or 'close'"),

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 from examples.chat import app as chat_app
 from examples.chat.fields import read_text
@@ -23,12 +23,15 @@ import pytest
 
 from falcon_ws_mw import (
     ConfigurationError,
+    Envelope,
     InvalidPayload,
     Message,
     UnhandledMessage,
     WebSocket,
     WebSocketLifespan,
     install,
+    parallel,
+    sends,
 )
 
 from .conftest import Logs
@@ -642,3 +645,197 @@ async def test_styles_may_stand_side_by_side_in_one_resource() -> None:
         ]:
             answer = (await client.ask({'type': name, 'payload': payload, 'id': 1}))['payload']
             assert (answer['status'] if expected == 422 else answer) == expected
+
+
+# -- what a second reading found
+
+
+class Counted(msgspec.Struct):
+    x: int = 0
+
+
+@pytest.mark.parametrize(
+    'text', ['{"id":1,"payload":{"x":1}}', '{"type{":"zzz","id":1}', '{"id":1}']
+)
+async def test_a_lone_type_of_message_has_to_be_named_too(text: str) -> None:
+    class One:
+        async def on_ws_only(self, ws: WebSocket, payload: Counted) -> int:
+            raise AssertionError
+
+    async with serving(One()) as client:
+        await client.send(text)
+        assert (await client.receive())['payload']['status'] == 400
+
+
+@dataclass
+class Book:
+    title: str
+    pages: int = 0
+    when: datetime | None = None
+
+
+async def test_a_dataclass_goes_out_with_its_defaults() -> None:
+    class Books:
+        async def on_ws_echo(self, ws: WebSocket, payload: Book) -> Book:
+            return payload
+
+    async with serving(Books()) as client:
+        answer = await client.ask({'type': 'echo', 'payload': {'title': 'x'}, 'id': 1})
+    assert answer['payload'] == {'title': 'x', 'pages': 0, 'when': None}
+
+
+@pytest.mark.parametrize('name', ['a\\b', 'a"b', 'a\nb', 'é', 'payload', 'x y'])
+async def test_fields_of_any_name_do(name: str) -> None:
+    class Renamed:
+        ws_envelope = Envelope(payload_field=name)
+
+        async def on_ws_add(self, ws: WebSocket, payload: Counted) -> int:
+            return payload.x
+
+    async with serving(Renamed()) as client:
+        answer = await client.ask({'type': 'add', name: {'x': 3}, 'id': 1})
+    assert answer[name] == 3
+
+
+class Closed(msgspec.Struct, forbid_unknown_fields=True):
+    text: str
+
+
+class Tagged(msgspec.Struct, tag_field='action', tag='tagged', forbid_unknown_fields=True):
+    text: str
+
+
+class ClosedModel(pydantic.BaseModel, extra='forbid'):
+    text: str
+
+
+class Flat:
+    ws_envelope = Envelope(type_field='action', payload_field=None)
+
+    async def on_ws_closed(self, ws: WebSocket, payload: Closed) -> str:
+        return payload.text
+
+    async def on_ws_tagged(self, ws: WebSocket, payload: Tagged) -> str:
+        return payload.text
+
+    async def on_ws_model(self, ws: WebSocket, payload: ClosedModel) -> str:
+        return payload.text
+
+    async def on_ws_words(self, ws: WebSocket, payload: dict[str, str]) -> str:
+        return payload['text']
+
+
+@pytest.mark.parametrize('name', ['closed', 'tagged', 'model', 'words'])
+async def test_in_the_flat_form_a_closed_type_is_open_to_the_envelope_only(name: str) -> None:
+    async with serving(Flat()) as client:
+        right = await client.ask({'action': name, 'text': 'hi', 'id': 1})
+        assert right == {'action': 'reply', 'id': 1, 'payload': 'hi'}
+        wrong = await client.ask({'action': name, 'text': 5, 'id': 2})
+        assert wrong['payload']['errors'][0]['path'] == '/text'
+        more = await client.ask({'action': name, 'text': 'hi', 'more': 5, 'id': 3})
+        assert more['payload']['status'] == 422
+        assert more['payload']['errors'][0]['path'] == '/more'
+
+
+@dataclass
+class Nested:
+    class Inner(msgspec.Struct):
+        x: int
+
+    async def on_ws_a(self, ws: WebSocket, payload: Inner) -> int:
+        return payload.x
+
+
+class Heir(Nested):
+    pass
+
+
+Open = TypeVar('Open')
+
+
+class WithTypeVar:
+    async def on_ws_x(self, ws: WebSocket, payload: Open) -> None: ...
+
+
+class WithDefault:
+    async def on_ws_x(self, ws: WebSocket, payload: Counted = None) -> None: ...  # type: ignore[assignment]
+
+
+class FlatNumber:
+    ws_envelope = Envelope(payload_field=None)
+
+    async def on_ws_x(self, ws: WebSocket, payload: int) -> None: ...
+
+
+@sends('reply', int)
+class SendsReply:
+    async def on_ws_x(self, ws: WebSocket) -> None: ...
+
+
+@sends('sure', int, reply=bool)
+class AsksWithoutIds:
+    ws_envelope = Envelope(id_field=None)
+
+    async def on_ws_x(self, ws: WebSocket) -> None: ...
+
+
+class ParallelConnect:
+    @parallel(4)
+    async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None: ...
+
+
+class AsyncEnvelope:
+    async def decode(self, raw: Any) -> Any: ...
+
+    def encode(self, type: str, payload: Any, id: Any) -> Any: ...
+
+
+class WithAsyncEnvelope:
+    ws_envelope = AsyncEnvelope()
+
+    async def on_ws_x(self, ws: WebSocket) -> None: ...
+
+
+async def test_the_names_of_an_inherited_handler_are_those_of_its_own_class() -> None:
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Heir())
+    app.check_websockets()
+
+
+@pytest.mark.parametrize(
+    ('resource', 'says'),
+    [
+        (WithTypeVar, 'leaves a type open'),
+        (WithDefault, r'annotate `Counted \| None`'),
+        (FlatNumber, 'the payload is the whole object here'),
+        (SendsReply, 'a message type of the library itself'),
+        (AsksWithoutIds, 'the envelope has no ids'),
+        (ParallelConnect, 'is a life-cycle method'),
+        (WithAsyncEnvelope, 'expected a falcon_ws_mw.Envelope, or an object'),
+    ],
+)
+def test_what_could_never_work_stops_the_start(resource: type, says: str) -> None:
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', resource())
+    with pytest.raises(ConfigurationError, match=says):
+        app.check_websockets()
+
+
+async def test_a_parameter_for_all_fields_may_be_called_payload() -> None:
+    class Odd:
+        async def on_ws_x(self, ws: WebSocket, **payload: Any) -> Any:
+            return payload
+
+    async with serving(Odd()) as client:
+        answer = await client.ask({'type': 'x', 'payload': {'a': 1}, 'id': 1})
+    assert answer['payload'] == {}
+
+
+async def test_a_reply_may_have_keys_that_are_no_text() -> None:
+    class Numbers:
+        async def on_ws_x(self, ws: WebSocket, payload: dict[int, str]) -> dict[int, str]:
+            return payload
+
+    async with serving(Numbers()) as client:
+        answer = await client.ask({'type': 'x', 'payload': {'1': 'a'}, 'id': 1})
+    assert answer['payload'] == {'1': 'a'}

@@ -26,10 +26,9 @@ from falcon_ws_mw.errors import InvalidPayload, MalformedMessage, UnhandledMessa
 from falcon_ws_mw.frames import Frame, binary_frame, frame_of, text_frame
 from falcon_ws_mw.media import Media
 from falcon_ws_mw.payloads.base import NOT_CONVERTIBLE, PayloadType
+from falcon_ws_mw.reading import Decode, complain, default_decode, first, without_fields
 
 logger = logging.getLogger('falcon_ws_mw')
-
-Decode = Callable[[str | bytes], Incoming]
 
 _new_tuple = tuple.__new__
 
@@ -73,7 +72,7 @@ class Codec:
         self._is_default = envelope == DEFAULT_ENVELOPE
         self.reply_type, self.error_type = types_of_answers(envelope)
         self.has_ids = not isinstance(envelope, Envelope) or envelope.id_field is not None
-        self._decoders: dict[int, tuple[object, Decode]] = {}
+        self._decoders: dict[tuple[int, bool], tuple[object, Decode]] = {}
         self.decode: Decode = self._untyped()
 
     def speaking(self, envelope: AnyEnvelope) -> Codec:
@@ -103,19 +102,20 @@ class Codec:
             A function that raises `MalformedMessage`, or `InvalidPayload` where the payload of a
             message does not fit.
         """
-        known = self._decoders.get(id(types))
+        key = (id(types), whole)
+        known = self._decoders.get(key)
         if known is None:
             decode = self.decode
             if any(types.values()):
                 decode = self._typed(types)
                 fast = None if whole else self._in_one_pass(types)
-                decode = decode if fast is None else _first(fast, decode)
-            known = self._decoders[id(types)] = (types, decode)
+                decode = decode if fast is None else first(fast, decode)
+            known = self._decoders[key] = (types, decode)
         return known[1]
 
     def _untyped(self) -> Decode:
         if self._is_default:
-            return _default_decode(self.media, empty=True)
+            return default_decode(self.media, empty=True)
 
         def decode(raw: str | bytes) -> Incoming:
             incoming = self.read(raw)
@@ -126,7 +126,9 @@ class Codec:
     def _typed(self, types: Mapping[str, PayloadType | None]) -> Decode:
         read: Decode = self.read
         if self._is_default:
-            read = _default_decode(self.media, empty=False)
+            read = default_decode(self.media, empty=False)
+        elif isinstance(self.envelope, Envelope) and self.envelope.payload_field is None:
+            read = without_fields(read, self.envelope, types)
 
         complained: set[str] = set()
 
@@ -142,7 +144,7 @@ class Codec:
                     problems = payload_type.problems(error, payload)
                     if problems == [NOT_CONVERTIBLE] and message_type not in complained:
                         complained.add(message_type)
-                        _complain(message_type, error)
+                        complain(message_type, error)
                     raise InvalidPayload(
                         message_type, problems, id=message_id, original=error
                     ) from error
@@ -154,7 +156,7 @@ class Codec:
         self, types: Mapping[str, PayloadType | None]
     ) -> Callable[[str], Incoming] | None:
         """What goes from text to typed payload at once, where their library can."""
-        libraries = {each.library for each in types.values() if each is not None}
+        libraries = dict.fromkeys(each.library for each in types.values() if each is not None)
         if not self.media.is_orjson:
             return None
         readers = (each.one_pass(self._envelope, types) for each in libraries)
@@ -309,60 +311,6 @@ class Codecs:
 def _key(envelope: AnyEnvelope) -> object:
     """What is the same for envelopes of one wire format; an app's own need not be hashable."""
     return envelope if isinstance(envelope, Envelope) else id(envelope)
-
-
-def _default_decode(media: Media, *, empty: bool) -> Decode:
-    """Reads the default envelope.
-
-    PERF: `Envelope.read` of what is right and no request, with no call between.
-
-    Args:
-        media: What reads objects.
-        empty: Whether an absent payload, or null, is `{}`.
-    """
-    to_object, read = media.decode, DEFAULT_ENVELOPE.read
-
-    def decode(raw: str | bytes) -> Incoming:
-        message = to_object(raw)
-        if type(message) is dict and 'id' not in message:
-            message_type = message.get('type')
-            if type(message_type) is str:
-                payload = message.get('payload')
-                if payload is None and empty:
-                    payload = {}
-                return _new_tuple(Incoming, (message_type, payload, None, message))
-        incoming = read(message)
-        if incoming[1] is None and empty:
-            return incoming._replace(payload={})
-        return incoming
-
-    return decode
-
-
-def _complain(message_type: str, error: Exception) -> None:
-    """Say that a type's own code is to blame, and not only the client."""
-    if not isinstance(error, RecursionError):
-        logger.error(
-            'the payload of a %r could not be converted, for %s was raised; such payloads are '
-            'answered with 422, and not logged again',
-            message_type,
-            type(error).__name__,
-            exc_info=error,
-        )
-
-
-def _first(fast: Callable[[str], Incoming], thorough: Decode) -> Decode:
-    """Reads text fast; whatever is unusual about it is left to what can say why."""
-
-    def decode(raw: str | bytes) -> Incoming:
-        if isinstance(raw, str):
-            try:
-                return fast(raw)
-            except Exception:  # noqa: BLE001, S110  # said below
-                pass
-        return thorough(raw)
-
-    return decode
 
 
 DEFAULT_CODEC: Final = Codec()

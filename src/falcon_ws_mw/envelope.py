@@ -148,7 +148,9 @@ class Envelope:
         types = [self.reply_type, self.error_type]
         for name in (*names, *types):
             if not _is_name(name):
-                raise ConfigurationError(f'{self}: {name!r} is no name: expected non-empty text')
+                raise ConfigurationError(
+                    f'{self}: {name!r} is no name: expected non-empty text that has a UTF-8 form'
+                )
         for group in (names, types):
             if len(set(group)) < len(group):
                 raise ConfigurationError(f'{self}: {group} has one name twice: choose another')
@@ -234,7 +236,7 @@ def error_payload(error: falcon.HTTPError) -> dict[str, Any]:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
+    return isinstance(value, str) and value != '' and _is_encodable(value)
 
 
 def is_id(value: object) -> bool:

@@ -100,7 +100,7 @@ def _http_error(error: Exception, where: str) -> HTTPError | HTTPStatus:
 
 
 def _only_unanswered(error: BaseException) -> ReplyError | ReplyTimeout | None:
-    """Whether an error only says that a client did not do as it was asked, also in a `TaskGroup`."""
+    """Whether an error, or a group of them, only says that a client did not do as asked."""
     while isinstance(error, BaseExceptionGroup):
         if error.split((ReplyError, ReplyTimeout))[1] is not None:
             return None

@@ -7,13 +7,15 @@ binary frames go through the app's BINARY media handler where it has a usable on
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from falcon_ws_mw import payloads
 from falcon_ws_mw.errors import MalformedMessage, UnhandledMessage
 from falcon_ws_mw.frames import Frame, text_frame
+
+_ANY_KEYS: Final = payloads.JSON_OPTIONS | orjson.OPT_NON_STR_KEYS
 
 
 class Media:
@@ -81,10 +83,11 @@ class Media:
 
 
 def _orjson_frame(media: object) -> Frame:
-    text = orjson.dumps(
-        media, payloads.to_json_default, payloads.JSON_OPTIONS
-    ).decode()  # always UTF-8
-    return {'type': 'websocket.send', 'text': text}
+    try:
+        encoded = orjson.dumps(media, payloads.to_json_default, payloads.JSON_OPTIONS)
+    except TypeError:  # keys that are no text take twice the time, where they are allowed
+        encoded = orjson.dumps(media, payloads.to_json_default, _ANY_KEYS)
+    return {'type': 'websocket.send', 'text': encoded.decode()}  # it is UTF-8 always
 
 
 def _framing(dumps: Callable[[Any], str]) -> Callable[[object], Frame]:

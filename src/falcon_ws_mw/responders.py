@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from falcon_ws_mw.checked import CheckedCodec
 from falcon_ws_mw.codec import Codec, Codecs
-from falcon_ws_mw.envelope import types_of_answers
+from falcon_ws_mw.envelope import Envelope, types_of_answers
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.guards import (
     AFTER_ATTRIBUTE,
@@ -27,7 +27,7 @@ from falcon_ws_mw.guards import (
     recorded,
 )
 from falcon_ws_mw.options import DEFAULT_SETTINGS, RouteSettings
-from falcon_ws_mw.payloads.base import PayloadType
+from falcon_ws_mw.payloads.base import PayloadType, described
 from falcon_ws_mw.sends import Declared, declared_by
 from falcon_ws_mw.settings import has_client_topics, is_count, read_settings
 from falcon_ws_mw.signatures import RESERVED_NAMES, Responder, SignatureReader, place
@@ -90,7 +90,7 @@ def parallel(max_at_once: int) -> Callable[[Function], Function]:
 
     They are begun in the order in which they arrive, and end as they end: so their answers, and
     what they send, have no order. Without it, and without `ws_max_parallel`, one message of a
-    connection is handled after the other; so it is with 1, where the resource has `ws_max_parallel`:
+    connection is handled after the other. So it is with 1, in a resource with `ws_max_parallel`:
     such a handler begins in its turn, and nothing behind it before it has ended.
 
     Args:
@@ -127,7 +127,13 @@ def is_dispatch(on_websocket: object) -> bool:
 
 
 def _is_type_name(name: object) -> bool:
-    return isinstance(name, str) and name != ''
+    if not isinstance(name, str) or not name:
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # a lone surrogate: no frame could carry it
+        return False
+    return True
 
 
 def mark_default(function: Function) -> Function:
@@ -241,6 +247,10 @@ def build_table(
         for message_type in types:
             _check_type(cls, name, message_type, messages, reserved)
             messages[message_type] = responder
+    declared = declared_by(cls)
+    _check_declared(cls, declared, reserved, route_settings)
+    for name, responder in messages.items():
+        _check_flat(f'{responder.name}, for {name!r}', responder.payload, route_settings)
     life_cycle = {hook: _life_cycle(cls, hook, reader, short_names) for hook in LIFE_CYCLE}
     any_message = _any_message(cls, reader, route_settings.max_parallel) if short_names else None
     return ResponderTable(
@@ -255,7 +265,7 @@ def build_table(
         after=recorded(cls, AFTER_ATTRIBUTE),
         settings=route_settings,
         payloads={name: responder.payload for name, responder in messages.items()},
-        sends=declared_by(cls),
+        sends=declared,
     )
 
 
@@ -305,9 +315,37 @@ def _life_cycle(
         name, function = short, _defined(cls, short)
     if function is None:
         return None
-    if _marked_types(cls, name):
+    if _marked_types(cls, name) or mark_of(function, _PARALLEL_ATTRIBUTE, None) is not None:
         raise _marked_life_cycle(cls, name, function)
     return reader.read(name, function, LIFE_CYCLE[hook])
+
+
+def _check_declared(
+    cls: type, declared: Mapping[str, Declared], reserved: Container[str], settings: RouteSettings
+) -> None:
+    """Check what a class declares that it sends against the envelopes of its route."""
+    asks = any(not isinstance(each, Envelope) or each.id_field for each in settings.envelopes)
+    for each in declared.values():
+        where = f'{place(cls)}: {each.by} declares that it sends {each.type!r}'
+        if each.type in reserved:
+            raise ConfigurationError(f'{where}, a message type of the library itself: rename yours')
+        if each.is_request and not asks:
+            raise ConfigurationError(
+                f'{where} and is answered, but the envelope has no ids (id_field=None): leave out '
+                'the reply'
+            )
+        _check_flat(where, each.payload, settings)
+
+
+def _check_flat(where: str, payload: PayloadType | None, settings: RouteSettings) -> None:
+    """In the flat form the payload is the message, an object."""
+    if payload is None or payload.is_mapping:
+        return
+    if any(isinstance(each, Envelope) and not each.payload_field for each in settings.envelopes):
+        raise ConfigurationError(
+            f'{where}: the payload is the whole object here (payload_field=None), and '
+            f'{described(payload.annotation)} is none: make it a type that is written as an object'
+        )
 
 
 def _run_in_parallel(responder: Responder, function: Any, of_route: int) -> Responder:
@@ -330,7 +368,7 @@ def _any_message(cls: type, reader: SignatureReader, of_route: int) -> Responder
 def _marked_life_cycle(cls: type, name: str, function: Any) -> ConfigurationError:
     return ConfigurationError(
         f'{place(function, cls)}: {cls.__qualname__}.{name} is a life-cycle method, and no message '
-        'reaches it by type: put @handles_message on a method of another name'
+        'reaches it by type: put @handles_message and @parallel on a method of another name'
     )
 
 

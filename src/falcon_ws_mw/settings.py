@@ -25,7 +25,16 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 def is_envelope(value: object) -> bool:
     """Whether something can be an envelope."""
-    return isinstance(value, (Envelope, MessageEnvelope)) and not isinstance(value, type)
+    if isinstance(value, (Envelope, type)) or not isinstance(value, MessageEnvelope):
+        return isinstance(value, Envelope)
+    try:
+        inspect.signature(value.decode).bind('')
+        inspect.signature(value.encode).bind('type', None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a built-in that does not tell
+        pass
+    return not any(map(inspect.iscoroutinefunction, (value.decode, value.encode)))
 
 
 def _are_subprotocols(value: object) -> bool:

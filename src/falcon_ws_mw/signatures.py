@@ -9,12 +9,12 @@ import builtins
 from collections.abc import Awaitable, Callable, Mapping
 import inspect
 from types import SimpleNamespace
-from typing import Any, Final, NamedTuple, get_type_hints
+from typing import Any, Final, NamedTuple, TypeVar, get_type_hints
 
 from falcon_ws_mw import payloads
 from falcon_ws_mw.envelope import Incoming
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.payloads.base import PayloadType
+from falcon_ws_mw.payloads.base import PayloadType, described
 
 RESERVED_NAMES: Final = frozenset(
     {'self', 'req', 'ws', 'payload', 'message', 'close_code', 'raw', 'error'}
@@ -121,7 +121,7 @@ class SignatureReader:
         for parameter in by_name:
             self._check_parameter(where, parameter, optional)
         takes_all = any(p.kind is p.VAR_KEYWORD for p in by_name)
-        names = {p.name for p in by_name}
+        names = {p.name for p in by_name if p.kind is not p.VAR_KEYWORD}
         named = frozenset(names.intersection(optional))
         fields = None if takes_all else self._fields & names
         return Responder(
@@ -139,10 +139,22 @@ class SignatureReader:
         annotation = annotation_of(function, 'payload', self._cls)
         if any(annotation is each for each in (inspect.Parameter.empty, Any, object)):
             return None
+        if isinstance(annotation, TypeVar) or bool(getattr(annotation, '__parameters__', None)):
+            raise ConfigurationError(
+                f'{where}: the annotation {annotation!r} of payload leaves a type open, so nothing '
+                'could be checked: override the method with the type that it is here'
+            )
         try:
-            return payloads.payload_type(annotation)
-        except TypeError as error:
+            found = payloads.payload_type(annotation)
+        except Exception as error:  # a library of the app's own may raise anything
             raise ConfigurationError(f'{where}: the annotation of payload: {error}') from error
+        default = inspect.signature(function).parameters['payload'].default
+        if default is None and not found.admits_null:
+            raise ConfigurationError(
+                f'{where}: the default None of payload is never used: annotate '
+                f'`{described(annotation)} | None`, or remove it'
+            )
+        return found
 
     def _takes_by_position(
         self,
@@ -206,7 +218,10 @@ def annotation_of(function: Any, name: str, cls: type | None = None) -> Any:
     if annotation is inspect.Parameter.empty or annotation is None:
         return annotation
     globalns = getattr(inner, '__globals__', {})
-    localns = {key: value for key, value in vars(cls or object).items() if key not in globalns}
+    owner = next(
+        (base for base in getattr(cls, '__mro__', ()) if function in vars(base).values()), object
+    )
+    localns = {key: value for key, value in vars(owner).items() if key not in globalns}
     if inspect.isfunction(inner):
         localns.update(inspect.getclosurevars(inner).nonlocals)
     try:
@@ -219,7 +234,8 @@ def annotation_of(function: Any, name: str, cls: type | None = None) -> Any:
     except Exception as error:
         raise ConfigurationError(
             f'{place(function, cls)}: the annotation {annotation!r} of {name} cannot be resolved '
-            f'({error}): import what it names at run time too, not under `if TYPE_CHECKING`'
+            f'({error}): what it names has to be there at run time too, in the module or in the '
+            'class; not in a function, and not under `if TYPE_CHECKING`'
         ) from error
 
 

@@ -109,7 +109,8 @@ class WebSocket(FalconSocket):
                 'the envelope of this route has no ids (id_field=None), so nothing can be answered'
             )
         seconds = self._connection.limits.request_timeout_seconds if timeout is None else timeout
-        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+        given: object = seconds
+        if given is not None and not (isinstance(given, (int, float)) and given > 0):
             raise ValueError(f'timeout={timeout!r}: expected a number of seconds above 0')
         requests = self._connection.requests
         if not isinstance(requests, Requests):

@@ -8,7 +8,10 @@ member. Nothing here imports an extra before something of it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 from dataclasses import fields
+import datetime as dt
+import decimal
 from functools import cache, lru_cache
 import importlib
 import operator
@@ -37,7 +40,7 @@ from falcon_ws_mw.payloads.plain_types import LIBRARY as PLAIN
 
 _registered: list[PayloadLibrary] = []
 
-_MARKS: Final = (('__struct_config__', 'msgspec'), ('__pydantic_root_model__', 'pydantic'))
+_MARKS: Final = (('__struct_config__', 'msgspec'), ('__pydantic_serializer__', 'pydantic'))
 """What only the classes of values have that an extra owns: where one is, so is the extra."""
 
 _PLAIN_CLASSES: Final = frozenset({str, int, float, bool, type(None)})
@@ -91,8 +94,19 @@ def payload_type(annotation: Any) -> PayloadType:
 
 
 JSON_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATACLASS
-"""With `to_json_default` for orjson: a dataclass goes out by the library that reads it, whose types
-are more than orjson's (Decimal, bytes, sets)."""
+"""With `to_json_default` for orjson. It would write a dataclass by its `__dict__`, in which fields
+that have their defaults may be missing."""
+
+_BY_MSGSPEC: Final = (
+    decimal.Decimal,
+    set,
+    frozenset,
+    bytes,
+    bytearray,
+    memoryview,
+    dt.timedelta,
+)
+"""What msgspec reads and orjson does not write."""
 
 
 def to_json_default(value: Any) -> Any:
@@ -109,7 +123,10 @@ def to_json_default(value: Any) -> Any:
     """
     library = _owner_of(value)
     if library is None and _is_dataclass(type(value)):
-        return _plain_dataclass(value)
+        return dict(_fields_of(value))
+    if library is None and isinstance(value, _BY_MSGSPEC):
+        with contextlib.suppress(ImportError):
+            library = _built_in('msgspec')
     if library is None:
         raise TypeError(
             f'{type(value).__qualname__} is not JSON serializable: expected what orjson takes, a '
@@ -139,9 +156,9 @@ def plain(value: Any) -> Any:
     if cls is list or cls is tuple:
         new = [plain(inner) for inner in value]
         return value if all(map(operator.is_, value, new)) else cls(new)
-    if _is_dataclass(cls):
-        return {name: plain(inner) for name, inner in _fields_of(value)}
     library = _owner_of(value)
+    if library is None and _is_dataclass(cls):
+        return {name: plain(inner) for name, inner in _fields_of(value)}
     return value if library is None else library.to_plain(value)
 
 
@@ -300,18 +317,6 @@ def _fields_of(value: Any) -> Iterator[tuple[str, Any]]:
     for field in fields(value):
         if not field.name.startswith('_'):
             yield field.name, getattr(value, field.name)
-
-
-def _plain_dataclass(value: Any) -> dict[str, Any]:
-    """A dataclass by msgspec, which has read it if anybody has; else field by field."""
-    if 'msgspec' in sys.modules:
-        try:
-            made = _built_in('msgspec').to_plain(value)
-        except TypeError:  # a model within, say: orjson asks for each by itself
-            pass
-        else:
-            return {name: inner for name, inner in made.items() if not name.startswith('_')}
-    return dict(_fields_of(value))
 
 
 def _owner_of(value: Any) -> PayloadLibrary | None:

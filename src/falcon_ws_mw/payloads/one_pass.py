@@ -7,7 +7,7 @@ checks the payload and builds it. That is half of what it costs to build dicts a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -38,12 +38,21 @@ def one_pass_reader(
     """
     if envelope.payload_field is None:
         return None
+    try:
+        return _reader(envelope, types, own)
+    except (TypeError, ValueError):  # say, a field's name that msgspec cannot write into an error
+        return None
+
+
+def _reader(
+    envelope: Envelope, types: Mapping[str, PayloadType | None], own: PayloadLibrary
+) -> Callable[[str], Incoming]:
     kinds: dict[type, tuple[str, Callable[[Any], Any] | None]] = {}
     for number, (name, payload_type) in enumerate(types.items()):
         builds = payload_type is not None and payload_type.library is own
         shape = _shape(number, name, payload_type if builds else None, envelope)
         kinds[shape] = (name, None if builds else _converting(payload_type))
-    decode = msgspec.json.Decoder(_union_of(kinds)).decode
+    decode = msgspec.json.Decoder(_union_of(kinds, envelope, types)).decode
 
     def read(text: str) -> Incoming:
         found = decode(text)
@@ -70,7 +79,12 @@ def _shape(number: int, name: str, payload_type: PayloadType | None, envelope: E
     """The Struct of one type of message, whose payload is anything if no type is given."""
     annotation: Any = Any if payload_type is None else payload_type.annotation
     admits_null = payload_type is None or payload_type.admits_null
-    fields: list[Any] = [('payload', annotation, None) if admits_null else ('payload', annotation)]
+    fields: list[Any] = [('payload', annotation)]
+    if admits_null:
+        fields = [('payload', annotation, None)]
+    elif payload_type is not None and _is_all_default(payload_type):
+        convert = payload_type.convert
+        fields = [('payload', annotation, msgspec.field(default_factory=lambda: convert({})))]
     rename = {'payload': envelope.payload_field or 'payload'}
     if envelope.id_field is not None:
         fields.append(('id', _Id, _NO_ID))
@@ -86,8 +100,21 @@ def _shape(number: int, name: str, payload_type: PayloadType | None, envelope: E
     )
 
 
-def _union_of(shapes: Iterable[type]) -> Any:
-    union: Any = None
+def _is_all_default(payload_type: PayloadType) -> bool:
+    """Whether an absent payload, which is an empty object, fits."""
+    try:
+        payload_type.convert(payload_type.empty)
+    except Exception:  # noqa: BLE001  # it does not
+        return False
+    return True
+
+
+def _union_of(shapes: Iterable[type], envelope: Envelope, names: Container[str]) -> Any:
+    """The union of the Structs and of nobody's: of a single one the tag would be optional."""
+    free = '-'
+    while free in names:
+        free += '-'
+    union: Any = msgspec.defstruct('Nobody', [], tag_field=envelope.type_field, tag=free, gc=False)
     for shape in shapes:
-        union = shape if union is None else union | shape
+        union |= shape
     return union
