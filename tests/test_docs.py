@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 from types import ModuleType
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from asgi_lifespan import LifespanManager
 import falcon
@@ -58,6 +58,8 @@ from falcon_ws_mw.reports import Counters, WorkerState
 from falcon_ws_mw.settings import _SETTINGS
 
 from .servers import PATIENCE_SECONDS, serve
+
+Anything = TypeVar('Anything')
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / 'docs'
@@ -898,6 +900,17 @@ async def with_unknown(self: object, ws: Any, unknown: Any) -> None:
     """Want what nobody has."""
 
 
+async def with_type_variable(self: object, ws: object, payload: Anything) -> None: ...
+
+
+async def with_default(
+    self: object, ws: object, payload: dict[str, Any] = cast('Any', None)
+) -> None: ...
+
+
+async def with_number(self: object, ws: object, payload: int) -> None: ...
+
+
 async def with_strange(self: object, ws: Any, payload: WebSocketLifespan) -> None:
     """Want what nobody converts to."""
 
@@ -987,6 +1000,20 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     'one that needs an extra which is not installed': without_extra,
     'one that names what cannot be found': lambda: app_of(on_ws_x=with_missing),
     '`@parallel` with anything but a whole number from 1': lambda: parallel(0),
+    'an annotation of `payload` with a type variable': lambda: app_of(on_ws_x=with_type_variable),
+    '`payload: Song = None`': lambda: app_of(on_ws_x=with_default),
+    'in the flat form, a payload that is written as no object': lambda: app_of(
+        on_ws_x=with_number, ws_envelope=Envelope(payload_field=None)
+    ),
+    '`@parallel` on a life-cycle method': lambda: app_of(
+        on_ws_disconnect=parallel(4)(copy_of(handler))
+    ),
+    "`@sends` of a type of the library's own": lambda: app_of(
+        on_ws_x=sends('reply', int)(copy_of(handler))
+    ),
+    '`@sends` with a `reply`, where the envelope has no ids': lambda: app_of(
+        on_ws_x=sends('a', reply=int)(copy_of(handler)), ws_envelope=Envelope(id_field=None)
+    ),
     '`@sends` without a type': lambda: sends(''),
     '`@sends` with a payload or reply that nobody can convert to': lambda: app_of(
         on_ws_x=sends('a', WebSocketLifespan)(copy_of(handler))
