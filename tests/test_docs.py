@@ -904,7 +904,9 @@ async def with_type_variable(self: object, ws: object, payload: Anything) -> Non
 
 
 async def with_default(
-    self: object, ws: object, payload: dict[str, Any] = cast('Any', None)
+    self: object,
+    ws: object,
+    payload: dict[str, Any] = None,  # type: ignore[assignment]  # noqa: RUF013
 ) -> None: ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, make_dataclass
+import datetime as dt
 import json
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
@@ -16,7 +17,7 @@ import pydantic
 import pytest
 
 from falcon_ws_mw import payloads
-from falcon_ws_mw.payloads import base, with_msgspec
+from falcon_ws_mw.payloads import base, with_msgspec, with_pydantic
 from falcon_ws_mw.payloads.base import NOT_CONVERTIBLE, Problem
 
 anything = settings(deadline=None, database=None)
@@ -427,6 +428,21 @@ def test_pydantic_says_all_that_is_wrong() -> None:
     ]
 
 
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+
+    day: dt.date
+    count: int
+
+
+def test_of_a_strict_model_is_said_what_is_wrong_as_json() -> None:
+    """By Python's rules the text is no date either."""
+    assert problems_of(Strict, {'day': '2025-01-01', 'count': 'x'}) == [
+        Problem('/count', 'Input should be a valid integer')
+    ]
+    assert paths_of(Strict, {'day': 'never', 'count': 1}) == ['/day']
+
+
 # -- bounds
 
 LONG = 'x' * 60_000
@@ -467,6 +483,50 @@ def test_not_all_of_many_problems_are_told() -> None:
     assert [problem.path for problem in found] == [
         f'/{number}/leaf' for number in range(base.MAX_PROBLEMS)
     ]
+
+
+class Nest(pydantic.BaseModel):
+    k: list[Nest] = []
+    v: list[int] = []
+
+
+def nest(depth: int, wrong: int) -> Any:
+    value: Any = {'v': ['x'] * wrong}
+    for _ in range(depth):
+        value = {'k': [value]}
+    return value
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One for each step that is taken in a value to find the places of pydantic's errors."""
+    taken: list[None] = []
+    inner = with_pydantic._inner
+
+    def counted(here: Any, step: int | str) -> Any:
+        taken.append(None)
+        return inner(here, step)
+
+    monkeypatch.setattr(with_pydantic, '_inner', counted)
+    return taken
+
+
+def test_of_many_problems_with_one_path_few_are_looked_at(steps: list[None]) -> None:
+    depth = 100
+
+    (problem,) = problems_of(Nest, nest(depth, with_pydantic._MAX_ERRORS))
+
+    assert problem.path == '/k/0' * (base.MAX_PATH_CHARACTERS // len('/k/0')) + '/k'
+    assert len(steps) == 5 * base.MAX_PROBLEMS * (2 * depth + 2)
+
+
+def test_too_many_problems_are_counted_and_none_is_looked_at(steps: list[None]) -> None:
+    too_many = with_pydantic._MAX_ERRORS + 1
+    said = f'{too_many} values do not fit'
+
+    assert problems_of(Nest, nest(1, too_many)) == [Problem('', said)]
+    assert Problem('', f'Nest: {said}') in problems_of(Nest | Cat, nest(1, too_many))
+    assert steps == []
 
 
 @pytest.fixture

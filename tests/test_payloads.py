@@ -21,6 +21,7 @@ import msgspec
 import orjson
 import pydantic
 import pydantic.dataclasses
+from pydantic_core import core_schema
 import pytest
 import typing_extensions
 
@@ -36,6 +37,7 @@ from falcon_ws_mw.payloads.base import (
 )
 from falcon_ws_mw.payloads.plain_types import PlainTypes
 from falcon_ws_mw.payloads.with_msgspec import Msgspec
+from falcon_ws_mw.payloads.with_pydantic import Pydantic
 
 
 @dataclass
@@ -292,6 +294,14 @@ def test_a_dataclass_whose_fields_cannot_be_resolved_is_refused() -> None:
         payloads.payload_type(dataclass(lost))
 
 
+def test_a_model_whose_fields_cannot_be_resolved_is_refused() -> None:
+    class Lost(pydantic.BaseModel):
+        found: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(TypeError, match=r'pydantic cannot convert a payload to .*Lost'):
+        payloads.payload_type(Lost)
+
+
 # -- conversion
 
 
@@ -361,6 +371,69 @@ def test_what_fits_is_converted(annotation: Any, value: Any, converted: Any) -> 
 def test_what_does_not_fit_is_refused(annotation: Any, value: Any) -> None:
     with pytest.raises(Exception):  # noqa: B017, PT011
         convert(annotation, value)
+
+
+class Upper:
+    """Somebody's type, made of text in JSON and of nothing but itself in Python."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text.upper()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> core_schema.CoreSchema:
+        return core_schema.json_or_python_schema(
+            core_schema.no_info_after_validator_function(cls, core_schema.str_schema()),
+            core_schema.is_instance_schema(cls),
+        )
+
+
+class StrictInLax(pydantic.BaseModel):
+    default: Annotated[dt.date, pydantic.Strict()]  # a field's name, not a default
+
+
+@pytest.mark.parametrize(
+    'annotation',
+    [
+        pydantic.create_model('Days', __config__={'strict': True}, default=(dt.date, ...)),
+        StrictInLax,
+        pydantic.create_model('Late', __config__={'strict': True, 'defer_build': True},
+                              default=(dt.date, ...)),
+    ],
+)  # fmt: skip
+def test_to_a_strict_model_text_is_a_date_as_it_is_in_json(annotation: Any) -> None:
+    assert convert(annotation, {'default': '2024-02-29'}).default == dt.date(2024, 2, 29)
+    assert convert(list[annotation], [{'default': '2024-02-29'}])
+
+
+def test_what_is_made_of_json_only_is_converted() -> None:
+    assert convert(pydantic.create_model('Loud', said=(Upper, ...)), {'said': 'a'}).said.text == 'A'
+
+
+def test_what_json_has_not_is_refused_by_a_strict_model_as_it_was_found() -> None:
+    with pytest.raises(pydantic.ValidationError, match='howMany'):
+        convert(Strict, {'howMany': {1}})
+
+
+@pytest.mark.parametrize(
+    ('annotation', 'default'), [(int, 7), (Any, {'strict': True}), (Any, None)]
+)
+def test_a_validator_of_a_lax_model_runs_once(annotation: Any, default: Any) -> None:
+    seen = []
+
+    class Seeing(pydantic.BaseModel):
+        value: annotation = default
+        strict: bool = True
+        wrong: int
+
+        @pydantic.field_validator('value')
+        @classmethod
+        def see(cls, value: Any) -> Any:
+            seen.append(value)
+            return value
+
+    with pytest.raises(pydantic.ValidationError):
+        convert(Seeing, {'value': 1, 'wrong': 'x'})
+    assert seen == [1]
 
 
 # -- libraries of an app's own
@@ -516,6 +589,82 @@ def test_orjson_and_others_are_given_the_same(value: Any, expected: Any) -> None
     assert payloads.is_typed(value)
     assert orjson.loads(orjson.dumps(message, default=payloads.to_json_default)) == as_plain
     assert orjson.loads(orjson.dumps(payloads.plain(message))) == as_plain
+
+
+@pydantic.dataclasses.dataclass
+class Renamed:
+    how_many: int = pydantic.Field(alias='howMany')
+    day: dt.date = dt.date(2024, 2, 29)
+
+
+@dataclass
+class RenamedAndMore(Renamed):
+    more: int = 1
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [
+        (Renamed(howMany=2), {'howMany': 2, 'day': '2024-02-29'}),
+        (RenamedAndMore(2), {'howMany': 2, 'day': '2024-02-29', 'more': 1}),
+    ],
+)
+def test_a_dataclass_of_pydantics_goes_out_by_the_names_in_its_schema(
+    value: Any, expected: Any
+) -> None:
+    library = Pydantic()
+
+    assert library.owns(value)
+    assert not library.owns(type(value))
+    assert library.to_plain(value) == expected
+    described = library.schemas([type(value)], '{name}', 'out').components[type(value).__name__]
+    assert described['properties'].keys() == expected.keys()
+
+
+@pytest.mark.parametrize('value', [Item('a'), Struct('a'), Custom(), Model, Renamed])
+def test_pydantic_owns_nothing_else(value: Any) -> None:
+    assert not Pydantic().owns(value)
+
+
+class Holds(msgspec.Struct):
+    held: Any
+
+
+@pytest.fixture
+def with_others() -> Msgspec:
+    """Msgspec as the package sets it up."""
+    library = Msgspec()
+    library.foreign_to_plain = payloads.to_json_default
+    return library
+
+
+@pytest.mark.parametrize(('value', 'expected'), OWNED)
+def test_what_is_in_a_struct_goes_out_by_its_own_library(
+    with_others: Msgspec, value: Any, expected: Any
+) -> None:
+    held = Holds([value, Holds({'a': value})])
+
+    assert with_others.to_plain(held) == {'held': [expected, {'held': {'a': expected}}]}
+
+
+def test_what_is_in_a_struct_may_be_a_registered_librarys(
+    with_others: Msgspec, registered: MoneyLibrary
+) -> None:
+    assert with_others.to_plain(Holds(Money('1', 'EUR'))) == {'held': '1 EUR'}
+
+
+class OddDecimal(decimal.Decimal):
+    """What `to_json_default` takes for msgspec's, and msgspec does not know."""
+
+
+@pytest.mark.parametrize('value', [Custom(), Model, OddDecimal(1)])
+def test_what_nobody_owns_in_a_struct_is_no_json(with_others: Msgspec, value: Any) -> None:
+    with pytest.raises(TypeError, match=rf'{type(value).__qualname__} is not '):
+        with_others.to_plain(Holds(value))
+    with pytest.raises(TypeError, match=rf'{type(value).__qualname__} is not known to msgspec'):
+        Msgspec().to_plain(Holds(value))
+    with pytest.raises(TypeError, match=r'is not '):
+        payloads.to_json_default(value)
 
 
 def test_plain_looks_into_what_it_makes_plain() -> None:
@@ -820,7 +969,10 @@ def test_what_is_not_installed_is_not_needed_and_what_is_not_used_not_imported(
 def test_nothing_stands_between_the_caller_and_the_library() -> None:
     """What is called for each message is the library's own function, where that is fastest."""
     of_struct: Any = payloads.payload_type(Struct).convert
+    of_model: Any = payloads.payload_type(Model).convert
     assert of_struct.func is msgspec.convert
+    assert isinstance(of_model, types.BuiltinMethodType)
+    assert of_model.__name__ == 'validate_python'
 
 
 def test_a_library_is_one_object() -> None:

@@ -19,6 +19,7 @@ import falcon.testing
 import httpx
 import msgspec
 import pydantic
+import pydantic.dataclasses
 import pytest
 
 from falcon_ws_mw import (
@@ -839,3 +840,29 @@ async def test_a_reply_may_have_keys_that_are_no_text() -> None:
     async with serving(Numbers()) as client:
         answer = await client.ask({'type': 'x', 'payload': {'1': 'a'}, 'id': 1})
     assert answer['payload'] == {'1': 'a'}
+
+
+class Inside(pydantic.BaseModel):
+    sent_at: int = pydantic.Field(1, serialization_alias='sentAt')
+
+
+class Outside(msgspec.Struct):
+    inner: Inside
+
+
+@pydantic.dataclasses.dataclass
+class Aliased:
+    a_b: int = pydantic.Field(1, serialization_alias='aB')
+
+
+@pytest.mark.parametrize(
+    ('value', 'plain'),
+    [(Outside(Inside(sent_at=1)), {'inner': {'sentAt': 1}}), (Aliased(a_b=1), {'aB': 1})],
+)
+async def test_each_library_writes_its_own(value: Any, plain: Any) -> None:
+    class Sending:
+        async def on_ws_go(self, ws: WebSocket) -> Any:
+            return [value]
+
+    async with serving(Sending()) as client:
+        assert (await client.ask({'type': 'go', 'id': 1}))['payload'] == [plain]

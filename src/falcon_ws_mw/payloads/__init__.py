@@ -204,8 +204,11 @@ def schemas(
 @cache
 def _built_in(name: str) -> PayloadLibrary:
     """A library whose module imports an extra."""
-    library: PayloadLibrary = importlib.import_module(f'{__name__}.with_{name}').LIBRARY
-    return library
+    library: Any = importlib.import_module(f'{__name__}.with_{name}').LIBRARY
+    if name == 'msgspec':
+        library.foreign_to_plain = to_json_default  # models within a Struct go out by pydantic
+    found: PayloadLibrary = library
+    return found
 
 
 def _built_in_for(annotation: Any) -> PayloadLibrary:

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 import datetime as dt
 import enum
+from itertools import islice
 import numbers
 from types import UnionType
 from typing import (
@@ -91,9 +92,12 @@ def problem_at(steps: Iterable[object], message: str) -> Problem:
 
 
 def distinct(problems: Iterable[Problem]) -> list[Problem]:
-    """Each problem once, and no more than are told: the rest is not looked at."""
+    """Each problem once, and no more than are told: the rest is not looked at.
+
+    Nor are many alike: of what is nested deeply all paths are cut to the same.
+    """
     found: dict[Problem, None] = {}
-    for problem in problems:
+    for problem in islice(problems, 5 * MAX_PROBLEMS):
         found[problem] = None
         if len(found) == MAX_PROBLEMS:
             break
@@ -250,7 +254,9 @@ class PayloadLibrary(ABC):
         Args:
             envelope: Where type, payload and id stand.
             types: What the payload of each type of message is; `None` for anything, whose absent
-                or null payload is `{}`.
+                or null payload is `{}`. Those of other libraries are among them: what they take
+                is to be read as it is and converted by their own `convert`, an absent or null one
+                from their `empty`.
 
         Returns:
             `None` if it cannot.

@@ -49,11 +49,22 @@ _END_OF_NAME: Final = re.compile(r'[.\[]|\Z')
 _INDEX: Final = re.compile(r'\[(\d+)\]')
 
 
+def _nobodys(value: Any) -> Any:
+    raise TypeError(
+        f'{type(value).__qualname__} is not known to msgspec: expected a msgspec.Struct or what '
+        'msgspec.to_builtins() takes'
+    )
+
+
 class Msgspec(PayloadLibrary):
     """Converts to everything that msgspec knows: what no library before it wanted."""
 
     name = 'msgspec'
     extra = 'msgspec'
+
+    def __init__(self) -> None:
+        self.foreign_to_plain: Callable[[Any], Any] = _nobodys
+        """What makes values of other libraries plain, where they are within msgspec's."""
 
     def handles(self, annotation: Any) -> bool:
         """Anything: what it cannot convert to, `converter` refuses."""
@@ -99,8 +110,21 @@ class Msgspec(PayloadLibrary):
         return msgspec.Struct in type(value).__mro__
 
     def to_plain(self, value: Any) -> Any:
-        """What msgspec would write as JSON, as Python's own types."""
-        return msgspec.to_builtins(value, str_keys=True)
+        """What msgspec would write as JSON, as Python's own types.
+
+        What is in it of another library goes out as that one has it.
+
+        PERF: with a hook, called or not, a small Struct takes half as long again.
+
+        Raises:
+            TypeError: If there is something in it that no library knows.
+        """
+        try:
+            return msgspec.to_builtins(value, str_keys=True)
+        except TypeError:
+            pass  # there is something in it that msgspec does not know
+        hook = partial(self._foreign_within, value)
+        return msgspec.to_builtins(value, str_keys=True, enc_hook=hook)
 
     def one_pass(
         self, envelope: Envelope, types: Mapping[str, PayloadType | None]
@@ -124,6 +148,10 @@ class Msgspec(PayloadLibrary):
                 'name in the same module; rename one of them'
             ) from error
         return Schemas(list(of), components)
+
+    def _foreign_within(self, whole: Any, value: Any) -> Any:
+        """Make plain what msgspec does not know, unless it was asked for just this."""
+        return _nobodys(value) if value is whole else self.foreign_to_plain(value)
 
 
 LIBRARY: Final = Msgspec()

@@ -5,8 +5,9 @@ A model's own configuration decides how strict it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import lru_cache
 import re
 from typing import Any, Final, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -31,6 +32,12 @@ _PACKAGES: Final = frozenset({'pydantic', 'pydantic_core', 'annotated_types'})
 
 _MODES: Final[dict[Direction, Any]] = {'in': 'validation', 'out': 'serialization'}
 
+_MAX_ERRORS: Final = 1_000
+"""How many errors are looked into: pydantic lists all or none, each with the whole way to it."""
+
+_NOT_WALKED: Final = frozenset({'default', 'metadata', 'serialization', 'strict_schema'})
+"""What of a core schema is no rule for what comes in, or for strict models only."""
+
 _NOWHERE: Final = object()
 
 
@@ -54,7 +61,10 @@ class Pydantic(PayloadLibrary):
         return False
 
     def converter(self, annotation: Any) -> Callable[[Any], Any]:
-        """The method of pydantic's validator.
+        """The method of pydantic's validator, behind which is a reader of JSON for strict models.
+
+        Where a model is strict, JSON has its own rules: a date is text there. What Python's rules
+        refuse is then read as JSON, which has the last word. A lax model is validated once.
 
         PERF: `TypeAdapter.validate_python` costs half as much again as the validation of a small
         model; the validator is public, and all that it calls.
@@ -63,42 +73,38 @@ class Pydantic(PayloadLibrary):
             TypeError: If pydantic has no validator for this type.
         """
         try:
-            validator = TypeAdapter(annotation).validator
+            adapter = TypeAdapter(annotation)
+            validate = adapter.validator.validate_python  # where names are resolved at the latest
+            validate_json = adapter.validator.validate_json
+            json_differs = _has_rules_for_json(adapter.core_schema)
         except Exception as error:  # a PydanticUserError, or whatever a hook of a type raises
             reason = str(error).partition('\n')[0]
             raise refused(annotation, self.name, reason) from error
-        validate, validate_json = validator.validate_python, validator.validate_json
-
-        def convert(value: Any) -> Any:
-            try:
-                return validate(value)
-            except ValidationError:
-                # Where a model is strict, JSON has its own rules: a date is text there.
-                try:
-                    return validate_json(orjson.dumps(value))
-                except (ValidationError, TypeError):
-                    pass
-                raise
-
-        return convert
+        return _then_as_json(validate, validate_json) if json_differs else validate
 
     def problems(self, error: Exception, annotation: Any, value: Any) -> list[Problem]:
         """All that is wrong with a value, in pydantic's words."""
         if not isinstance(error, ValidationError):
             return [NOT_CONVERTIBLE]
+        count = error.error_count()
+        if count > _MAX_ERRORS:
+            return [Problem('', f'{count} values do not fit')]
         found = error.errors(include_url=False, include_input=False)
         return distinct(problem_at(_steps_to(each, value), each['msg']) for each in found)
 
     def owns(self, value: Any) -> bool:
-        """Whether it is a model. Pydantic's dataclasses are dataclasses, which anyone can read.
+        """Whether it is a model or one of pydantic's dataclasses, which have aliases too.
 
         PERF: `isinstance` asks the metaclass, and takes longer than to dump a small model.
         """
-        return BaseModel in type(value).__mro__
+        mro = type(value).__mro__
+        return BaseModel in mro or any('__pydantic_serializer__' in vars(cls) for cls in mro)
 
     def to_plain(self, value: Any) -> Any:
-        """The model's own dump for JSON, by the names that clients know."""
-        return value.model_dump(mode='json', by_alias=True)
+        """Pydantic's own dump for JSON, by the names that clients know."""
+        if BaseModel in type(value).__mro__:
+            return value.model_dump(mode='json', by_alias=True)
+        return _adapter_of(value.__class__).dump_python(value, mode='json', by_alias=True)
 
     def schemas(
         self, annotations: Sequence[Any], ref_template: str, direction: Direction
@@ -114,6 +120,56 @@ class Pydantic(PayloadLibrary):
 
 
 LIBRARY: Final = Pydantic()
+
+
+def _then_as_json(
+    validate: Callable[[Any], Any], validate_json: Callable[[bytes], Any]
+) -> Callable[[Any], Any]:
+    """Validation by Python's rules, and of what they refuse by those for JSON."""
+
+    def convert(value: Any) -> Any:
+        try:
+            return validate(value)
+        except ValidationError as error:
+            try:
+                text = orjson.dumps(value)
+            except TypeError:  # from a codec that reads more than JSON has
+                raise error from None
+        return validate_json(text)
+
+    return convert
+
+
+def _has_rules_for_json(core_schema: Mapping[str, Any]) -> bool:
+    """Whether something of a type is strict, or made of JSON but of nothing else."""
+    seen: dict[int, Any] = {}  # the parts too, for an id to be one part's only
+    ahead: list[Any] = [core_schema]
+    while ahead:
+        part = ahead.pop()
+        if id(part) in seen:
+            continue
+        seen[id(part)] = part
+        if isinstance(part, (list, tuple)):
+            ahead += part
+        elif isinstance(part, Mapping):
+            if part.get('strict') is True or _is_made_of_json_only(part):
+                return True
+            is_schema = isinstance(part.get('type'), str)  # else it is by names of the user's
+            ahead += (part[key] for key in part if not (is_schema and key in _NOT_WALKED))
+    return False
+
+
+def _is_made_of_json_only(part: Mapping[str, Any]) -> bool:
+    """Whether a type of someone's takes, from Python, nothing but its own instances."""
+    if part.get('type') != 'json-or-python':
+        return False
+    return bool(part['python_schema']['type'] == 'is-instance')
+
+
+@lru_cache(maxsize=1_024)
+def _adapter_of(cls: type) -> TypeAdapter[Any]:
+    """What dumps the instances of a dataclass. PERF: it takes long to make."""
+    return TypeAdapter(cls)
 
 
 def _is_pydantics(part: Any) -> bool:
