@@ -112,7 +112,9 @@ class JSONRPC(MessagePack):
 
     content_type = 'application/json'
 
-    def describe(self, type: str, payload: dict[str, Any] | None, has_id: bool) -> dict[str, Any]:
+    def describe(
+        self, type: str, payload: dict[str, Any] | None, *, id: Literal['never', 'maybe', 'always']
+    ) -> dict[str, Any]:
         params: dict[str, Any] = {} if payload is None else payload
         if type == 'reply':
             body: dict[str, Any] = {'result': params}
@@ -120,12 +122,11 @@ class JSONRPC(MessagePack):
             body = {'error': params}
         else:
             body = {'method': {'const': type}, 'params': params}
-        if has_id:
-            body['id'] = {'type': ['string', 'integer']}
+        ids = {} if id == 'never' else {'id': {'type': ['string', 'integer']}}
         return {
             'type': 'object',
-            'properties': {'jsonrpc': {'const': '2.0'}, **body},
-            'required': ['jsonrpc', *body],
+            'properties': {'jsonrpc': {'const': '2.0'}, **body, **ids},
+            'required': ['jsonrpc', *body, *(ids if id == 'always' else ())],
         }
 
 
@@ -142,7 +143,8 @@ def message(type: str, **facts: Any) -> MessageContract:
 
 def channel(address: str, **facts: Any) -> ChannelContract:
     facts.setdefault('resource', 'app.Room')
-    facts.setdefault('settings', RouteSettings())
+    settings = facts.setdefault('settings', RouteSettings())
+    facts.setdefault('envelopes', {None: settings.envelope})
     return ChannelContract(address=address, **facts)
 
 
@@ -230,7 +232,7 @@ RPC = channel(
         message('forget', payload=Text),
     ),
     sends=(message('overflow', payload=Text), message('sure?', reply=bool, is_request=True)),
-    envelopes={'jsonrpc': JSONRPC(), 'msgpack': MessagePack()},
+    envelopes={'jsonrpc': JSONRPC(), 'msgpack': MessagePack(), None: MessagePack()},
 )
 
 PACKED = channel(

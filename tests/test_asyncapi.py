@@ -7,17 +7,21 @@ import json
 import re
 from typing import Any
 
+import falcon.asgi
 import jsonschema
+import msgspec
 import pydantic
 import pytest
 
-from falcon_ws_mw import CLOSE_CODES, ConfigurationError
+from falcon_ws_mw import CLOSE_CODES, ConfigurationError, WebSocket, install
 from falcon_ws_mw.asyncapi.document import asyncapi_document
 from falcon_ws_mw.asyncapi.examples import example_of
 from falcon_ws_mw.asyncapi.schemas import Names, portable_pattern, to_asyncapi
-from falcon_ws_mw.contract import ChannelContract
+from falcon_ws_mw.contract import ChannelContract, MessageContract
 from falcon_ws_mw.envelope import Envelope
 from falcon_ws_mw.options import Limits, RouteSettings
+from falcon_ws_mw.payloads.base import Direction, Schemas
+from falcon_ws_mw.payloads.plain_types import PlainTypes
 
 from . import asyncapi_samples as samples
 from .asyncapi_samples import ABOUT, RICH, channel, message
@@ -373,6 +377,28 @@ def test_in_the_flat_form_answers_keep_a_payload(rich: dict[str, Any]) -> None:
     assert list(schema['properties']) == ['kind', 'id', 'payload']
 
 
+def test_what_clients_subscribe_by_is_described() -> None:
+    class Ticker:
+        ws_client_topics = True
+
+        async def ws_authorize(self, ws: WebSocket, action: str, name: str) -> bool:
+            return True
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Ticker())
+    made = app.asyncapi_document()
+
+    for name in ('subscribe', 'unsubscribe'):
+        (operation,) = [each for each in made['operations'] if each.endswith(f'receive.{name}')]
+        schema = only_message(made, operation)
+        validator(made, schema).validate({'type': name, 'payload': {'topic_filter': 'a/+'}})
+        for payload in ({}, {'topic_filter': 5}, None, 'a/+'):
+            assert not validator(made, schema).is_valid({'type': name, 'payload': payload})
+        assert not validator(made, schema).is_valid({'type': name})
+        reply = payload_of(made, f'{operation}.reply')
+        assert reply['properties']['payload'] == schema['properties']['payload']
+
+
 def test_without_an_id_there_are_no_requests(rich: dict[str, Any]) -> None:
     assert 'reply' not in rich['operations']['Plain.ws.plain.receive.say']
     assert 'reply' not in rich['operations']['Plain.ws.plain.send.ask']
@@ -385,10 +411,59 @@ def test_without_an_id_there_are_no_requests(rich: dict[str, Any]) -> None:
 def test_an_envelope_of_the_app_may_describe_itself(rich: dict[str, Any]) -> None:
     described = rich['components']['messages']['Calculator.rpc.receive.add']
 
-    assert described['payload']['required'] == ['jsonrpc', 'method', 'params', 'id']
+    assert list(described['payload']['properties']) == ['jsonrpc', 'method', 'params', 'id']
     assert described['contentType'] == 'application/json'
-    assert 'id' not in payload_of(rich, 'Calculator.rpc.receive.forget')['properties']
     assert 'result' in payload_of(rich, 'Calculator.rpc.receive.add.reply')['properties']
+
+
+@pytest.mark.parametrize(
+    ('key', 'has_id'),
+    [
+        ('receive.add', 'maybe'),
+        ('receive.add.reply', 'always'),
+        ('receive.forget', 'maybe'),
+        ('reply', 'always'),
+        ('error', 'maybe'),
+        ('send.overflow', 'never'),
+        ('send.sure_', 'always'),
+        ('send.sure_.reply', 'always'),
+        ('client-error', 'always'),
+    ],
+)
+def test_an_envelope_of_the_app_is_told_whether_a_message_has_an_id(
+    rich: dict[str, Any], key: str, has_id: str
+) -> None:
+    schema = payload_of(rich, f'Calculator.rpc.{key}')
+
+    assert ('id' in schema['properties']) is (has_id != 'never')
+    assert ('id' in schema['required']) is (has_id == 'always')
+
+
+@pytest.mark.parametrize(
+    ('annotation', 'given'),
+    [
+        (samples.Text, {'$ref': '#/components/schemas/Text'}),
+        (int, {'type': 'integer'}),
+        (
+            samples.Settings,
+            {'anyOf': [{'$ref': '#/components/schemas/Settings'}, {'type': 'null'}]},
+        ),
+        (int | None, {'type': ['integer', 'null']}),
+        (
+            samples.Text | None,
+            {'anyOf': [{'$ref': '#/components/schemas/Text'}, {'type': 'null'}]},
+        ),
+    ],
+    ids=str,
+)
+def test_it_is_given_a_schema_that_null_fits_where_the_payload_may_be_missing(
+    annotation: Any, given: dict[str, Any]
+) -> None:
+    contract = channel(
+        '/x', receives=(message('x', payload=annotation),), envelopes={None: samples.JSONRPC()}
+    )
+
+    assert only_message(document_of(contract), 'Room.x.receive.x')['properties']['params'] == given
 
 
 def test_of_an_envelope_that_does_not_the_payload_is_described(rich: dict[str, Any]) -> None:
@@ -401,11 +476,24 @@ def test_of_an_envelope_that_does_not_the_payload_is_described(rich: dict[str, A
 
 def test_an_envelope_that_describes_a_message_by_no_dict_is_an_error() -> None:
     class Odd(samples.JSONRPC):
-        def describe(self, type: str, payload: Any, has_id: bool) -> Any:
+        def describe(self, type: str, payload: Any, *, id: str) -> Any:
             return 'nonsense'
 
-    with pytest.raises(ConfigurationError, match=r"Odd\.describe\('error', …\) .*expected a dict"):
+    said = r"Odd\.describe\('error', …, id='maybe'\) returned 'nonsense': expected a dict"
+    with pytest.raises(ConfigurationError, match=said):
         document_of(channel('/x', envelopes={None: Odd()}))
+
+
+def test_an_envelope_that_fails_to_describe_a_message_is_an_error_that_names_both() -> None:
+    class Odd(samples.JSONRPC):
+        def describe(self, type: str, payload: Any, *, id: str) -> Any:
+            if type == 'move':
+                raise KeyError('left')
+            return {}
+
+    contract = channel('/x', receives=(message('move'),), envelopes={None: Odd()})
+    with pytest.raises(ConfigurationError, match=r"Odd\.describe\('move', .*KeyError\('left'\)"):
+        document_of(contract)
 
 
 # -- channels
@@ -416,10 +504,12 @@ def test_subprotocols_stand_in_the_binding_and_in_the_description(rich: dict[str
     header = 'Sec-WebSocket-Protocol'
 
     headers = rpc['bindings']['ws']['headers']
-    assert headers['properties'][header]['enum'] == ['jsonrpc', 'msgpack']
-    assert headers['required'] == [header]
+    assert headers['properties'][header]['examples'] == ['jsonrpc', 'msgpack', 'jsonrpc, msgpack']
+    assert 'required' not in headers
+    for offered in ('jsonrpc', 'msgpack, jsonrpc', 'other, jsonrpc'):
+        validator(rich, headers).validate({header: offered})
+    assert 'first: `jsonrpc`, `msgpack`.' in rpc['description']
     assert 'Messages are described as they are under `jsonrpc`' in rpc['description']
-    assert 'required' not in chat['bindings']['ws']['headers']
     assert 'Messages are described' not in chat['description']
 
 
@@ -494,6 +584,44 @@ def test_what_cannot_stand_in_a_document_is_an_error(about: dict[str, Any], said
 
 
 # -- schemas
+
+
+class Undescribed(PlainTypes):
+    """A library that has no schema for what it converts."""
+
+    def schemas(self, annotations: Any, ref_template: str, direction: Direction) -> Schemas:
+        raise LookupError('no schema')
+
+
+UNDESCRIBED = replace(samples.type_of(int), library=Undescribed())
+
+
+@pytest.mark.parametrize(
+    ('facts', 'said'),
+    [
+        ({'receives': MessageContract(type='a', payload=UNDESCRIBED)}, "the payload of 'a'"),
+        ({'receives': MessageContract(type='a', reply=UNDESCRIBED)}, "the reply to 'a'"),
+        ({'sends': MessageContract(type='a', payload=UNDESCRIBED)}, "the payload of 'a'"),
+        ({'sends': MessageContract(type='a', reply=UNDESCRIBED)}, "the reply to 'a'"),
+    ],
+)
+def test_a_payload_that_cannot_be_described_is_an_error_that_names_it(
+    facts: dict[str, MessageContract], said: str
+) -> None:
+    others = [message('before', payload=int, reply=int), message('behind', payload=int, reply=int)]
+    made = {name: (others[0], each, others[1]) for name, each in facts.items()}
+
+    with pytest.raises(ConfigurationError, match=rf'app\.Room: {said} .*: no schema; annotate'):
+        document_of(*RICH, channel('/x', **made))
+
+
+def test_so_are_two_that_cannot_stand_beside_each_other() -> None:
+    def named_alike() -> Any:
+        return msgspec.defstruct('Twin', ['a'], module='twins')
+
+    receives = tuple(message(each, payload=named_alike()) for each in 'abc')
+    with pytest.raises(ConfigurationError, match="the payload of 'b' cannot be described: msgspec"):
+        document_of(channel('/x', receives=receives))
 
 
 def test_a_class_that_is_described_in_two_ways_has_two_names(rich: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import falcon.testing
 import pytest
 import yaml
 
-from falcon_ws_mw import ConfigurationError
+from falcon_ws_mw import ConfigurationError, WebSocket, install
 from falcon_ws_mw.asyncapi.document import asyncapi_document
 from falcon_ws_mw.asyncapi.markup import prose, tag
 from falcon_ws_mw.asyncapi.page import asyncapi_page
@@ -183,6 +183,25 @@ def test_a_route_that_was_added_late_is_there() -> None:
     assert 'soldOut' not in before.text
     assert 'soldOut' in after.text
     assert before.headers['etag'] != after.headers['etag']
+
+
+def test_a_document_that_cannot_be_made_is_a_500_each_time() -> None:
+    class Odd(samples.JSONRPC):
+        def describe(self, type: str, payload: Any, *, id: str) -> Any:
+            raise LookupError(type)
+
+    class Room:
+        ws_envelope = Odd()
+
+        async def on_ws_x(self, ws: WebSocket) -> None: ...
+
+    app = install(falcon.asgi.App())
+    app.add_route('/', Room())
+    app.add_asyncapi_routes(title='App', version='1')
+    client = falcon.testing.TestClient(app)
+
+    for path in ('/asyncapi', '/asyncapi.json', '/asyncapi.yaml', '/asyncapi.json'):
+        assert client.simulate_get(path).status_code == 500
 
 
 def test_a_page_is_made_once_of_one_document(monkeypatch: pytest.MonkeyPatch) -> None:

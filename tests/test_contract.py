@@ -182,6 +182,24 @@ def test_a_return_annotation_that_is_no_payload_is_left_out_and_said(logs: Logs)
     assert 'what' in logs.take()[0]
 
 
+def test_what_the_library_answers_on_a_route_is_there_too() -> None:
+    class Room:
+        ws_client_topics = True
+
+        async def ws_authorize(self, ws: WebSocket, action: str, name: str) -> bool:
+            return True
+
+    subscribe, unsubscribe = channel(Room()).receives
+
+    assert (subscribe.type, unsubscribe.type) == ('subscribe', 'unsubscribe')
+    assert subscribe.summary == 'Get what is published on the topics that a filter matches.'
+    assert unsubscribe.summary == 'Get no more of what was subscribed to by this filter.'
+    for each in (subscribe, unsubscribe):
+        assert each.payload is not None
+        assert each.reply is each.payload
+        assert each.is_request
+
+
 def test_a_router_that_hides_its_routes_is_said() -> None:
     class Hiding:
         def add_route(self, *args: Any, **kwargs: Any) -> None: ...

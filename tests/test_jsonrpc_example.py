@@ -392,7 +392,10 @@ UNREAD = {'status': 400, 'title': 'Parse error', 'code': -32700}
     ('type', 'payload', 'schema', 'message_id'),
     [
         ('x', [1], NUMBERS, None),
-        ('x', None, NUMBERS, None),
+        ('x', None, {'anyOf': [{'type': 'null'}, NUMBERS]}, None),
+        ('x', [1], {'anyOf': [{'type': 'null'}, NUMBERS]}, None),
+        ('x', None, {'type': ['object', 'null']}, 'a'),
+        ('x', None, None, None),
         ('x', {'a': 1}, None, None),
         ('x', [1], NUMBERS, 'a'),
         ('reply', [1], NUMBERS, 'a'),
@@ -406,12 +409,48 @@ def test_what_is_described_is_what_is_said(
     type: str, payload: Any, schema: dict[str, Any] | None, message_id: str | None
 ) -> None:
     envelope = JsonRpcEnvelope()
-    validator = jsonschema.Draft202012Validator(
-        envelope.describe(type, schema, message_id is not None or type == 'error')
-    )
-    validator.validate(json.loads(envelope.encode(type, payload, message_id)))
-    for other in ({'jsonrpc': '2.0'}, {}, {'jsonrpc': '2.0', 'method': 'y', 'id': 'a'}):
-        assert not validator.is_valid(other)
+    described = [
+        envelope.describe(type, schema, id='maybe'),
+        envelope.describe(type, schema, id='never' if message_id is None else 'always'),
+    ]
+    for each in described:
+        validator = jsonschema.Draft202012Validator(each)
+        validator.validate(json.loads(envelope.encode(type, payload, message_id)))
+        for other in ({'jsonrpc': '2.0'}, {}, {'jsonrpc': '2.0', 'method': 'y', 'id': 'a'}):
+            assert not validator.is_valid(other)
+
+
+@pytest.mark.parametrize(
+    ('schema', 'id', 'members', 'is_valid'),
+    [
+        (NUMBERS, 'maybe', {}, False),
+        (NUMBERS, 'maybe', {'params': [1]}, True),
+        ({'anyOf': [NUMBERS, {'type': 'null'}]}, 'maybe', {'params': None}, False),
+        ({'type': ['object', 'null']}, 'maybe', {'params': None}, False),
+        ({'type': 'null'}, 'maybe', {}, True),
+        (None, 'maybe', {'params': 'text'}, False),
+        (None, 'maybe', {'id': 7}, True),
+        (None, 'maybe', {'id': None}, False),
+        (None, 'always', {}, False),
+    ],
+)
+def test_what_is_refused_is_described_as_wrong(
+    schema: dict[str, Any] | None, id: Any, members: dict[str, Any], is_valid: bool
+) -> None:
+    described = JsonRpcEnvelope().describe('x', schema, id=id)
+    validator = jsonschema.Draft202012Validator(described)
+
+    assert validator.is_valid({'jsonrpc': '2.0', 'method': 'x', **members}) is is_valid
+
+
+def test_the_error_of_a_client_has_the_id_and_may_have_no_data() -> None:
+    described = JsonRpcEnvelope().describe('error', None, id='always')
+    validator = jsonschema.Draft202012Validator(described)
+    error = {'jsonrpc': '2.0', 'error': {'code': 1, 'message': 'no'}}
+
+    assert validator.is_valid({**error, 'id': 'r1'})
+    assert not validator.is_valid({**error, 'id': None})
+    assert not validator.is_valid(error)
 
 
 def test_the_document_of_the_app_describes_json_rpc() -> None:
@@ -420,6 +459,11 @@ def test_the_document_of_the_app_describes_json_rpc() -> None:
     text = json.dumps(document)
     for method in ('list.add', 'list.added', 'confirm'):
         assert f'"method": {{"const": "{method}"}}' in text
+    messages = document['components']['messages']
+    required = {name: each['payload'].get('required', ()) for name, each in messages.items()}
+    for name in ('list.open', 'list.add'):  # one that answers, but may be told as well
+        assert required[f'TodoLists.rpc.receive.{name}'] == ['jsonrpc', 'method', 'params']
+    assert required['TodoLists.rpc.send.confirm'] == ['jsonrpc', 'method', 'params', 'id']
 
 
 async def test_the_same_handlers_speak_the_default_envelope_without_it() -> None:

@@ -287,14 +287,35 @@ def test_a_message_is_an_array_without_what_is_last_and_nil(
     assert msgpack.unpackb(MessagePackEnvelope().encode(*message)) == array_
 
 
-@pytest.mark.parametrize('message_id', [None, 'a'])
-def test_what_is_described_is_what_is_said(message_id: str | None) -> None:
+@pytest.mark.parametrize(
+    ('id', 'message_id'), [('never', None), ('maybe', None), ('maybe', 'a'), ('always', 'a')]
+)
+def test_what_is_described_is_what_is_said(id: Any, message_id: str | None) -> None:
     envelope = MessagePackEnvelope()
-    described = envelope.describe('x', {'type': 'number'}, message_id is not None)
-    validator = jsonschema.Draft202012Validator(described)
+    validator = jsonschema.Draft202012Validator(envelope.describe('x', {'type': 'number'}, id=id))
     assert validator.is_valid(msgpack.unpackb(envelope.encode('x', 5, message_id)))
-    for other in (['y', 5, 'a'], ['x', 'text', 'a'], ['x', 5, 'a', 6], []):
+    for other in (['y', 5, 'a'], ['x', 'text', 'a'], ['x', 5, 'a', 6], ['x'], []):
         assert not validator.is_valid(other)
+
+
+@pytest.mark.parametrize(
+    ('schema', 'id', 'message', 'is_valid'),
+    [
+        (None, 'maybe', ['x'], True),
+        ({'anyOf': [{'type': 'number'}, {'type': 'null'}]}, 'maybe', ['x'], True),
+        ({'type': ['number', 'null']}, 'maybe', ['x', None, None], True),
+        ({'type': 'number'}, 'maybe', ['x', 5, None], True),
+        ({'type': 'number'}, 'always', ['x', 5], False),
+        ({'type': 'number'}, 'always', ['x', 5, None], False),
+        ({'type': 'number'}, 'never', ['x', 5, 'a'], False),
+    ],
+)
+def test_what_is_last_and_may_be_nil_may_be_left_out(
+    schema: dict[str, Any] | None, id: Any, message: list[Any], is_valid: bool
+) -> None:
+    described = MessagePackEnvelope().describe('x', schema, id=id)
+
+    assert jsonschema.Draft202012Validator(described).is_valid(message) is is_valid
 
 
 def test_the_document_of_the_app_describes_arrays() -> None:

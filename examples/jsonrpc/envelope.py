@@ -6,8 +6,9 @@ no JSON at all, raises an error that already knows its JSON-RPC code; `encode` p
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeGuard
+from typing import Any, ClassVar, Final, Literal, TypeGuard
 
 import falcon
 import orjson
@@ -117,25 +118,27 @@ class JsonRpcEnvelope:
 
     # -- for the AsyncAPI document
 
-    def describe(self, type: str, payload: dict[str, Any] | None, has_id: bool) -> dict[str, Any]:
+    def describe(
+        self, type: str, payload: dict[str, Any] | None, *, id: Literal['never', 'maybe', 'always']
+    ) -> dict[str, Any]:
         """The JSON Schema of a whole message.
 
         Args:
             type: Its type.
-            payload: The schema of its payload; `None` for anything.
-            has_id: Whether it is a request, or answers one.
+            payload: The schema of its payload; `None` for anything. It admits null where the
+                payload may be missing.
+            id: Whether it has an id: a client may always leave it out, for a notification.
         """
-        payload = {} if payload is None else payload
-        members: dict[str, Any] = {'id': {'type': ['string', 'integer']}} if has_id else {}
         if type == 'reply':
-            return _object({'result': payload, **members})
-        if type != 'error':
-            params = {'params': payload} if payload else {'params': {'type': ['object', 'array']}}
-            return _object({'method': {'const': type}, **params, **members}, optional='params')
-        code, text = {'type': 'integer'}, {'type': 'string'}
-        error = _object({'code': code, 'message': text, 'data': payload}, jsonrpc=False)
-        response = _object({'error': error, 'id': {'type': ['string', 'integer', 'null']}})
-        return {'anyOf': [response, _object({'method': {'const': type}, 'params': error})]}
+            return _object({'result': payload or {}, 'id': _ID})
+        if type == 'error':
+            return _described_error(payload or {}, answers=id == 'always')
+        params, may_be_missing = _described_params(payload)
+        members = {'method': {'const': type}, 'params': params}
+        if id != 'never':
+            members['id'] = _ID
+        optional = {'params': may_be_missing, 'id': id == 'maybe'}
+        return _object(members, optional=[name for name in optional if optional[name]])
 
 
 # -- reading
@@ -226,11 +229,40 @@ def _code(payload: dict[str, Any]) -> int:
 # -- describing
 
 
-def _object(members: dict[str, Any], *, optional: str = '', jsonrpc: bool = True) -> dict[str, Any]:
+_ID: Final = {'type': ['string', 'integer']}
+_PARAMS: Final = {'type': ['object', 'array']}
+
+
+def _described_params(payload: dict[str, Any] | None) -> tuple[dict[str, Any], bool]:
+    """The schema of params, and whether they may be missing: that is what null stands for."""
+    if payload is None:
+        return _PARAMS, True
+    types = [each.get('type', ()) for each in payload.get('anyOf', [payload])]
+    if any('null' in each for each in types):  # each is a word, or a list of them
+        return {'allOf': [payload, _PARAMS]}, True
+    return payload, False
+
+
+def _described_error(data: dict[str, Any], *, answers: bool) -> dict[str, Any]:
+    """The schema of an error; those that answer the server may come without data."""
+    error = _object(
+        {'code': {'type': 'integer'}, 'message': {'type': 'string'}, 'data': data},
+        optional=['data'] if answers else (),
+        jsonrpc=False,
+    )
+    if answers:
+        return _object({'error': error, 'id': _ID})
+    response = _object({'error': error, 'id': {'type': ['string', 'integer', 'null']}})
+    return {'anyOf': [response, _object({'method': {'const': 'error'}, 'params': error})]}
+
+
+def _object(
+    members: dict[str, Any], *, optional: Container[str] = (), jsonrpc: bool = True
+) -> dict[str, Any]:
     if jsonrpc:
         members = {'jsonrpc': {'const': '2.0'}, **members}
     return {
         'type': 'object',
         'properties': members,
-        'required': [name for name in members if name != optional],
+        'required': [name for name in members if name not in optional],
     }

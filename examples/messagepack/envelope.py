@@ -8,7 +8,7 @@ extension types, which JSON has not (https://github.com/msgpack/msgpack/blob/mas
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeGuard
+from typing import Any, ClassVar, Final, Literal, TypeGuard
 
 import msgpack
 
@@ -62,24 +62,25 @@ class MessagePackEnvelope:
         packed: bytes = msgpack.packb(message, datetime=True)
         return packed
 
-    def describe(self, type: str, payload: dict[str, Any] | None, has_id: bool) -> dict[str, Any]:
+    def describe(
+        self, type: str, payload: dict[str, Any] | None, *, id: Literal['never', 'maybe', 'always']
+    ) -> dict[str, Any]:
         """The JSON Schema of a whole message, for the AsyncAPI document.
 
         Args:
             type: Its type.
-            payload: The schema of its payload; `None` for anything.
-            has_id: Whether it is a request, or answers one.
+            payload: The schema of its payload; `None` for anything. It admits null where the
+                payload may be missing.
+            id: Whether it has an id.
         """
-        places = [{'const': type}, {} if payload is None else payload]
-        if has_id:
+        places: list[dict[str, Any]] = [{'const': type}, {} if payload is None else payload]
+        fewest = 1 if payload is None or _admits_null(payload) else 2
+        if id == 'always':
             places.append({'type': ['string', 'integer']})
-        return {
-            'type': 'array',
-            'prefixItems': places,
-            'items': False,
-            # An error has no id where none could be read.
-            'minItems': 3 if has_id and type != 'error' else 1,
-        }
+            fewest = 3
+        elif id == 'maybe':
+            places.append({'type': ['string', 'integer', 'null']})
+        return {'type': 'array', 'prefixItems': places, 'items': False, 'minItems': fewest}
 
 
 def _unpacked(raw: bytes) -> Any:
@@ -98,3 +99,8 @@ def _is_id(value: object) -> TypeGuard[str | int]:
     if isinstance(value, int) and not isinstance(value, bool):
         return -_LARGEST_ID <= value <= _LARGEST_ID
     return isinstance(value, str)
+
+
+def _admits_null(schema: dict[str, Any]) -> bool:
+    types = [each.get('type', ()) for each in schema.get('anyOf', [schema])]
+    return any('null' in each for each in types)  # each is a word, or a list of them

@@ -7,19 +7,53 @@ filter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import falcon
 
 from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.payloads.base import Direction, PayloadType, Schema, Schemas
+from falcon_ws_mw.payloads.plain_types import PlainTypes
 from falcon_ws_mw.responders import ResponderTable
 from falcon_ws_mw.signatures import Responder, place
 from falcon_ws_mw.topics import check_topic_filter
 
 if TYPE_CHECKING:
     from falcon_ws_mw.websocket import WebSocket
+
+
+class TopicFilter(TypedDict):
+    """What both messages carry, and their replies."""
+
+    topic_filter: str
+
+
+_SCHEMA: Final[Schema] = {
+    'type': 'object',
+    'properties': {'topic_filter': {'type': 'string', 'examples': ['prices/+']}},
+    'required': ['topic_filter'],
+}
+
+
+class _ForDocuments(PlainTypes):
+    """Says what the payload is; whether it is that is checked where it is handled."""
+
+    def schemas(
+        self, annotations: Sequence[Any], ref_template: str, direction: Direction
+    ) -> Schemas:
+        return Schemas([_SCHEMA for _ in annotations], {})
+
+
+_PAYLOAD: Final = PayloadType(
+    TopicFilter,
+    _ForDocuments(),
+    convert=lambda value: value,
+    admits_null=False,
+    is_mapping=True,
+)
 
 
 def with_client_topics(cls: type, table: ResponderTable) -> ResponderTable:
@@ -48,7 +82,12 @@ def with_client_topics(cls: type, table: ResponderTable) -> ResponderTable:
         ) from None
     limit = table.settings.limits.max_topic_filters
 
-    async def subscribe(resource: Any, ws: WebSocket, *, payload: Any) -> dict[str, str]:
+    async def subscribe(resource: Any, ws: WebSocket, *, payload: Any) -> TopicFilter:
+        """Get what is published on the topics that a filter matches.
+
+        A topic is text in levels, as `prices/tea`. In a filter `+` stands for any one level, and
+        `#` at the end for any number of them. What the client may not have is refused by a 403.
+        """
         topic_filter = _filter_of(payload)
         if await resource.ws_authorize(ws, 'subscribe', topic_filter) is not True:
             raise falcon.HTTPForbidden(description='you may not subscribe to this topic filter')
@@ -60,7 +99,8 @@ def with_client_topics(cls: type, table: ResponderTable) -> ResponderTable:
         await ws.subscribe(topic_filter)
         return {'topic_filter': topic_filter}
 
-    async def unsubscribe(_: Any, ws: WebSocket, *, payload: Any) -> dict[str, str]:
+    async def unsubscribe(_: Any, ws: WebSocket, *, payload: Any) -> TopicFilter:
+        """Get no more of what was subscribed to by this filter."""
         topic_filter = _filter_of(payload)
         await ws.unsubscribe(topic_filter)
         return {'topic_filter': topic_filter}
@@ -74,8 +114,13 @@ def with_client_topics(cls: type, table: ResponderTable) -> ResponderTable:
                 f'{name!r}, and so does {messages[name].name}: rename it, or leave the setting out'
             )
         messages[name] = Responder(
-            f'{cls.__qualname__}: {name}', function, named=frozenset({'payload'}), takes_more=False
+            f'{cls.__qualname__}: {name}',
+            function,
+            named=frozenset({'payload'}),
+            takes_more=False,
+            payload=_PAYLOAD,
         )
+    # Readers convert nothing here: what is wrong with a filter is a 400, in words of its own.
     payloads = {**dict.fromkeys(messages), **table.payloads}
     return replace(table, messages=messages, payloads=payloads)
 

@@ -13,6 +13,7 @@ import re
 from typing import Any, NoReturn
 
 from falcon_ws_mw import payloads
+from falcon_ws_mw.envelope import AnyEnvelope
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import RouteSettings
 from falcon_ws_mw.payloads.base import PayloadType
@@ -61,7 +62,8 @@ class ChannelContract:
             where there is none.
         receives: What clients may send.
         sends: What clients may get, replies and errors aside.
-        envelopes: Negotiated subprotocol to envelope; `None` stands for none negotiated.
+        envelopes: Subprotocol to envelope, the preferred ones first; at the end, under `None`,
+            what is spoken where none was negotiated.
         settings: The route's settings.
         is_adopted: Whether it has an `on_websocket` of its own, which takes whatever else arrives.
         takes_any: Whether messages of other types are handled too.
@@ -74,7 +76,7 @@ class ChannelContract:
     fields: Mapping[str, str | None] = field(default_factory=dict)
     receives: tuple[MessageContract, ...] = ()
     sends: tuple[MessageContract, ...] = ()
-    envelopes: Mapping[str | None, Any] = field(default_factory=dict)
+    envelopes: Mapping[str | None, AnyEnvelope]
     settings: RouteSettings
     is_adopted: bool = False
     takes_any: bool = False
@@ -137,6 +139,8 @@ def _reply_of(cls: type, responder: Responder) -> tuple[bool, PayloadType | None
         annotation = annotation_of(responder.function, 'return', cls)
         if annotation in {None, type(None), inspect.Parameter.empty, NoReturn}:
             return False, None
+        if responder.payload is not None and annotation == responder.payload.annotation:
+            return True, responder.payload
         return True, None if annotation is Any else payloads.payload_type(annotation)
     except (ConfigurationError, TypeError) as error:
         logger.warning('what %s returns is left out of its contract: %s', responder.name, error)

@@ -88,8 +88,11 @@ class Incoming(NamedTuple):
 class MessageEnvelope(Protocol):
     """An envelope that an app brings: it replaces the routing rule completely.
 
-    It may also have `content_type: str` and `describe(type, payload, has_id) -> dict`, the JSON
-    Schema of a whole message around the schema of its payload, for the AsyncAPI document.
+    For the AsyncAPI document it may also have `content_type: str` and
+    `describe(type, payload, *, id) -> dict`, the JSON Schema of a whole message. `payload` is the
+    schema of what it carries, `None` for anything; it admits null where the payload may be missing.
+    `id` is `'always'` for requests of the server and all that answers a request, `'maybe'` for what
+    clients send and for errors, which may be about what had none, and `'never'` for the rest.
     """
 
     def decode(self, raw: str | bytes) -> tuple[str, Any, MessageId | None]:

@@ -5,7 +5,7 @@ Operations are named from where the app stands: it *receives* what clients send.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import re
 from typing import Any
 
@@ -15,7 +15,7 @@ from falcon_ws_mw.asyncapi.facts import (
     parameter_of,
     subprotocols_of,
 )
-from falcon_ws_mw.asyncapi.schemas import Names, PayloadSchemas
+from falcon_ws_mw.asyncapi.schemas import Names, PayloadSchemas, Used
 from falcon_ws_mw.asyncapi.wire import (
     ANSWER_OF_CLIENT,
     ANSWER_TO_CLIENT,
@@ -96,10 +96,7 @@ class _Channel:
         self.name = name
         self._parts = parts
         self._contract = contract
-        envelope = next(iter(contract.envelopes.values()), None)
-        if envelope is None:
-            envelope = contract.settings.envelope
-        self._wire = Wire(envelope, parts.schemas.resolved)
+        self._wire = Wire(next(iter(contract.envelopes.values())), parts.schemas.resolved)
         self._messages: dict[str, Any] = {}
         self._shared: dict[str, dict[str, Any]] = {}
 
@@ -123,7 +120,7 @@ class _Channel:
                 'parameters': {
                     name: parameter_of(converter) for name, converter in contract.fields.items()
                 },
-                'bindings': {'ws': _binding(subprotocols, required=None not in contract.envelopes)},
+                'bindings': {'ws': _binding(subprotocols)},
                 'x-subprotocols': subprotocols,
                 'x-limits': limits_of(contract),
             }
@@ -221,7 +218,6 @@ class _Channel:
             payload,
             payload_required=self._is_payload_required(message.payload, payload, direction),
             id=id,
-            has_id=message.is_request,
         )
         texts = {'summary': message.summary, 'description': message.description}
         return self._add_message(name, message.type, described, id, title=message.type, **texts)
@@ -240,9 +236,7 @@ class _Channel:
         self, name: str, type: str, payload: Schema | None, id: Id, *, title: str, summary: str
     ) -> dict[str, Any]:
         """Add an answer, of the server or of a client."""
-        described = self._wire.message(
-            type, payload, payload_required=True, id=id, has_id=True, is_answer=True
-        )
+        described = self._wire.message(type, payload, payload_required=True, id=id, is_answer=True)
         return self._add_message(name, type, described, id, title=title, summary=summary)
 
     def _add_message(
@@ -297,20 +291,25 @@ class _Channel:
         return {'channel': {'$ref': f'#/channels/{self.name}'}, 'messages': [*messages]}
 
 
-def _payloads(
-    contracts: Iterable[ChannelContract],
-) -> tuple[list[PayloadType], list[PayloadType]]:
+def _payloads(contracts: Iterable[ChannelContract]) -> tuple[list[Used], list[Used]]:
     """What clients send, and what they are sent: answers go the other way."""
-    received: list[PayloadType | None] = []
-    sent: list[PayloadType | None] = []
+    received: list[Used] = []
+    sent: list[Used] = []
     for contract in contracts:
         for message in contract.receives:
-            received.append(message.payload)
-            sent.append(message.reply)
+            received += _used(contract, 'the payload of', message, message.payload)
+            sent += _used(contract, 'the reply to', message, message.reply)
         for message in contract.sends:
-            sent.append(message.payload)
-            received.append(message.reply)
-    return [each for each in received if each], [each for each in sent if each]
+            sent += _used(contract, 'the payload of', message, message.payload)
+            received += _used(contract, 'the reply to', message, message.reply)
+    return received, sent
+
+
+def _used(
+    contract: ChannelContract, what: str, message: MessageContract, payload: PayloadType | None
+) -> Iterator[Used]:
+    if payload is not None:
+        yield Used(f'{contract.resource}: {what} {message.type!r}', payload)
 
 
 def _channel_name(contract: ChannelContract) -> str:
@@ -319,14 +318,18 @@ def _channel_name(contract: ChannelContract) -> str:
     return '.'.join(parts)
 
 
-def _binding(subprotocols: Sequence[str], *, required: bool) -> dict[str, Any]:
+def _binding(subprotocols: Sequence[str]) -> dict[str, Any]:
     binding: dict[str, Any] = {'method': 'GET', 'bindingVersion': '0.1.0'}
     if subprotocols:
-        header = 'Sec-WebSocket-Protocol'
+        offered = {
+            'type': 'string',
+            'description': 'The subprotocols that the client offers, with commas between them '
+            '(RFC 6455 §4.1). The server takes the one among them that it prefers.',
+            'examples': [*dict.fromkeys([*subprotocols, ', '.join(subprotocols)])],
+        }
         binding['headers'] = {
             'type': 'object',
-            'properties': {header: {'type': 'string', 'enum': [*subprotocols]}},
-            **({'required': [header]} if required else {}),
+            'properties': {'Sec-WebSocket-Protocol': offered},
         }
     return binding
 

@@ -47,9 +47,8 @@ def asyncapi_document(
         The document, of dicts, lists, text and numbers; nothing in it is shared with the arguments.
 
     Raises:
-        ConfigurationError: If a server or a security scheme cannot stand in a document, or an
-            envelope of the app's own describes a message by something else than a dict.
-        TypeError: If a payload library cannot describe a payload.
+        ConfigurationError: If a server or a security scheme cannot stand in a document, a payload
+            library cannot describe a payload, or an envelope of the app's own a message.
     """
     schemes = _security_schemes(security_schemes or {})
     parts = Parts(sorted(channels, key=lambda each: (each.address, each.resource)))

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from typing import Any, Final
 
 from falcon_ws_mw.close_codes import CLOSE_CODES
 from falcon_ws_mw.contract import ChannelContract
 
 _LIMITS: Final[Mapping[str, str]] = {
-    'max_message_bytes': 'A message has at most {} bytes; a longer one ends the connection (1009).',
-    'messages_per_second': 'The server reads {} messages a second and lets the rest wait; a client '
-    'that keeps exceeding it is closed (3429).',
-    'message_burst': 'Up to {} messages are read at once before that rate applies.',
-    'idle_timeout_seconds': 'A connection on which nothing is said for {} s is closed (1001).',
     'connect_timeout_seconds': 'A handshake that takes longer than {} s is refused (503).',
     'send_timeout_seconds': 'A client that takes nothing for {} s is disconnected.',
     'max_outbox_bytes': 'The server sends no message of more than {} bytes.',
-    'max_connections_per_user': 'A user has at most {} connections; more are refused (429).',
-    'max_rooms_per_connection': 'A connection is in at most {} rooms.',
-    'handshakes_per_second': 'An address makes {} handshakes a second; more are refused (429).',
-    'handshake_burst': 'Up to {} handshakes may come at once before that rate applies.',
     'max_topic_filters': 'A connection subscribes to at most {} topic filters.',
     'request_timeout_seconds': 'A client answers a request of the server within {} s, unless the '
     'request is given longer.',
@@ -51,12 +41,11 @@ _CONVERTERS: Final[Mapping[str, str]] = {
 
 def limits_of(channel: ChannelContract) -> dict[str, float]:
     """The limits of a channel that concern its clients, by name."""
-    limits = channel.settings.limits
-    present = {knob.name: getattr(limits, knob.name) for knob in fields(limits)}
+    values = {name: getattr(channel.settings.limits, name) for name in _LIMITS}
     return {
-        name: present[name]
-        for name in _LIMITS
-        if present.get(name) is not None and (name not in _ASKED_FOR or _ASKED_FOR[name](channel))
+        name: value
+        for name, value in values.items()
+        if value is not None and (name not in _ASKED_FOR or _ASKED_FOR[name](channel))
     }
 
 
@@ -94,13 +83,11 @@ def _about_subprotocols(channel: ChannelContract) -> Iterator[str]:
     if not names:
         return
     listed = ', '.join(f'`{name}`' for name in names)
-    must = '' if None in channel.envelopes else ' One of them has to be negotiated.'
-    yield f'Subprotocols, the preferred ones first: {listed}.{must}'
+    yield f'Subprotocols, the preferred ones first: {listed}.'
     first, *others = channel.envelopes.values()
     if any(other != first for other in others):
-        name = next(iter(channel.envelopes))
-        where = 'without a subprotocol' if name is None else f'under `{name}`'
-        yield f'Messages are described as they are {where}; otherwise their form differs.'
+        under = f'under `{names[0]}`'
+        yield f'Messages are described as they are {under}; otherwise their form differs.'
 
 
 def parameter_of(converter: str | None) -> dict[str, Any]:

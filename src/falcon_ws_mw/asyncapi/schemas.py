@@ -7,14 +7,16 @@ two ways, as it is received and as it is sent, gets two names; what is the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import hashlib
 import re
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 import unicodedata
 
 from falcon_ws_mw import payloads
-from falcon_ws_mw.payloads.base import Direction, PayloadType, Schema
+from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.payloads.base import Direction, PayloadType, Schema, Schemas
 
 REFERENCE: Final = '#/components/schemas/'
 
@@ -65,6 +67,18 @@ class Names:
         return name
 
 
+class Used(NamedTuple):
+    """A payload, and what it is the payload of.
+
+    Attributes:
+        where: What errors call it: `ChatRoom: the payload of 'clientTyping'`.
+        payload: What it is.
+    """
+
+    where: str
+    payload: PayloadType
+
+
 class PayloadSchemas:
     """The schemas of all payloads of an app.
 
@@ -76,17 +90,14 @@ class PayloadSchemas:
         components: Name to schema, for what the schemas refer to.
 
     Raises:
-        TypeError: If a payload library cannot describe one of them.
+        ConfigurationError: If a payload library cannot describe one of them.
     """
 
-    def __init__(self, received: Iterable[PayloadType], sent: Iterable[PayloadType]) -> None:
+    def __init__(self, received: Sequence[Used], sent: Sequence[Used]) -> None:
         self.components: dict[str, Schema] = {}
         self.names = Names()
-        types: dict[Direction, list[PayloadType]] = {'in': [*received], 'out': [*sent]}
-        made = {
-            direction: payloads.schemas(types[direction], f'{REFERENCE}{{name}}', direction)
-            for direction in types
-        }
+        used: dict[Direction, Sequence[Used]] = {'in': received, 'out': sent}
+        made = {direction: _made(used[direction], direction) for direction in used}
         apart = _described_in_two_ways(made['in'].components, made['out'].components)
         names = self._names(made['in'].components, made['out'].components, apart)
         self._schemas: dict[tuple[Direction, int], Schema] = {}
@@ -95,8 +106,8 @@ class PayloadSchemas:
             references = {REFERENCE + old: REFERENCE + new for old, new in renamed.items()}
             for name in sorted(components):
                 self.components[renamed[name]] = to_asyncapi(components[name], references)
-            for each, schema in zip(types[direction], of, strict=True):
-                self._schemas[direction, id(each)] = to_asyncapi(schema, references)
+            for each, schema in zip(used[direction], of, strict=True):
+                self._schemas[direction, id(each.payload)] = to_asyncapi(schema, references)
         self.components = dict(sorted(self.components.items()))
 
     def _names(
@@ -142,6 +153,39 @@ class PayloadSchemas:
         kinds = schema.get('type', 'object')
         is_object = kinds == 'object' or 'object' in kinds
         return is_object and not schema.get('required') and not schema.get('minProperties')
+
+
+def _made(used: Sequence[Used], direction: Direction) -> Schemas:
+    """The schemas by the payloads' own libraries.
+
+    Raises:
+        ConfigurationError: If one of them fails.
+    """
+    try:
+        return _by_libraries(used, direction)
+    except Exception as error:  # a library of the app's own may raise anything
+        where = _first_that_fails(used, direction)
+        raise ConfigurationError(
+            f'{where} cannot be described: {error}; annotate it by a type that has a JSON Schema, '
+            'or by Any'
+        ) from error
+
+
+def _by_libraries(used: Sequence[Used], direction: Direction) -> Schemas:
+    return payloads.schemas([each.payload for each in used], f'{REFERENCE}{{name}}', direction)
+
+
+def _first_that_fails(used: Sequence[Used], direction: Direction) -> str:
+    """What cannot be described, by itself or beside those before it, as of two of one name."""
+
+    def fails(count: int) -> bool:
+        try:
+            _by_libraries(used[:count], direction)
+        except Exception:  # noqa: BLE001  # that is the question
+            return True
+        return False
+
+    return used[bisect_left(range(1, len(used)), True, key=fails)].where
 
 
 def _described_in_two_ways(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from falcon_ws_mw.asyncapi.schemas import to_asyncapi
 from falcon_ws_mw.envelope import MAX_SAFE_INTEGER, AnyEnvelope, Envelope, types_of_answers
@@ -17,6 +17,10 @@ _CLIENTS_ID: Final[Schema] = {
     'examples': [1],
 }
 _SERVERS_ID: Final[Schema] = {'type': 'string', 'examples': ['r1']}
+
+
+HasId: TypeAlias = Literal['never', 'maybe', 'always']
+"""Whether a message has an id, as the app's own envelopes are told."""
 
 
 class Id(NamedTuple):
@@ -176,7 +180,6 @@ class Wire:
         *,
         payload_required: bool,
         id: Id | None,
-        has_id: bool,
         is_answer: bool = False,
     ) -> Schema:
         """The schema of a whole message.
@@ -186,7 +189,6 @@ class Wire:
             payload: What it carries; `None` for anything.
             payload_required: Whether the payload always stands in it.
             id: What its id is; `None` if it has none.
-            has_id: Whether the app's own envelope is to describe it with an id.
             is_answer: Whether it is a reply or an error, whose payload has a field always.
 
         Raises:
@@ -194,7 +196,11 @@ class Wire:
         """
         envelope = self._envelope
         if not isinstance(envelope, Envelope):
-            return self._by_the_app(type, payload, has_id=has_id)
+            if self._describe is None:
+                return {'description': 'Anything.'} if payload is None else payload
+            if payload is not None and not payload_required:
+                payload = _or_null(payload)
+            return self._by_the_app(self._describe, type, payload, _has_id(id))
         properties: dict[str, Any] = {envelope.type_field: {'const': type}}
         required = [envelope.type_field]
         if id is not None and envelope.id_field is not None:
@@ -207,16 +213,17 @@ class Wire:
         required += [field] * payload_required
         return {'type': 'object', 'properties': properties, 'required': required}
 
-    def _by_the_app(self, type: str, payload: Schema | None, *, has_id: bool) -> Schema:
-        if self._describe is None:
-            return {'description': 'Anything.'} if payload is None else payload
-        described = self._describe(type, payload, has_id)
+    def _by_the_app(
+        self, describe: Callable[..., Any], type: str, payload: Schema | None, has_id: HasId
+    ) -> Schema:
+        call = f'{self._envelope.__class__.__qualname__}.describe({type!r}, …, id={has_id!r})'
+        expected = 'expected a dict, the JSON Schema of the whole message'
+        try:
+            described = describe(type, payload, id=has_id)
+        except Exception as error:  # it is the app's code
+            raise ConfigurationError(f'{call} raised {error!r}: {expected}') from error
         if not isinstance(described, dict):
-            name = self._envelope.__class__.__qualname__
-            raise ConfigurationError(
-                f'{name}.describe({type!r}, …) returned {described!r}: expected a dict, the JSON '
-                'Schema of the whole message'
-            )
+            raise ConfigurationError(f'{call} returned {described!r:.100}: {expected}')
         made: Schema = to_asyncapi(described)
         return made
 
@@ -240,3 +247,22 @@ class Wire:
             'properties': {**properties, **described.get('properties', {}), **properties},
             'required': [*dict.fromkeys([*required, *described.get('required', ())])],
         }
+
+
+def _has_id(id: Id | None) -> HasId:
+    if id is None:
+        return 'never'
+    return 'always' if id.is_required else 'maybe'
+
+
+def _or_null(schema: Schema) -> Schema:
+    """A schema that says of itself that null fits it too."""
+    alternatives = schema.get('anyOf', [schema])
+    if any('null' in _types_of(each) for each in alternatives):
+        return schema
+    return {'anyOf': [schema, {'type': 'null'}]}
+
+
+def _types_of(schema: Schema) -> list[str]:
+    types = schema.get('type', [])
+    return [types] if isinstance(types, str) else types
