@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import orjson
 
-from falcon_ws_mw import payloads
 from falcon_ws_mw.errors import MalformedMessage, UnhandledMessage
 from falcon_ws_mw.frames import Frame, text_frame
+from falcon_ws_mw.payloads import JSON_OPTIONS, plain, to_json_default
 
-_ANY_KEYS: Final = payloads.JSON_OPTIONS | orjson.OPT_NON_STR_KEYS
+_ANY_KEYS: Final = JSON_OPTIONS | orjson.OPT_NON_STR_KEYS
 
 
 class Media:
@@ -78,18 +78,18 @@ class Media:
     def encode(self, media: object, *, binary: bool = False) -> Frame:
         """Make the frame of an object, as text or, where it can be, as binary."""
         if binary and self._dump_binary is not None:
-            return {'type': 'websocket.send', 'bytes': self._dump_binary(payloads.plain(media))}
+            return {'type': 'websocket.send', 'bytes': self._dump_binary(plain(media))}
         return self.text_frame(media)
 
 
 def _orjson_frame(media: object) -> Frame:
     try:
-        encoded = orjson.dumps(media, payloads.to_json_default, payloads.JSON_OPTIONS)
+        encoded = orjson.dumps(media, to_json_default, JSON_OPTIONS)
     except TypeError:  # keys that are no text take twice the time, where they are allowed
-        encoded = orjson.dumps(media, payloads.to_json_default, _ANY_KEYS)
+        encoded = orjson.dumps(media, to_json_default, _ANY_KEYS)
     return {'type': 'websocket.send', 'text': encoded.decode()}  # it is UTF-8 always
 
 
 def _framing(dumps: Callable[[Any], str]) -> Callable[[object], Frame]:
     """How an app's own text handler makes frames."""
-    return lambda media: text_frame(dumps(payloads.plain(media)))
+    return lambda media: text_frame(dumps(plain(media)))
