@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+import inspect
 from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 from examples.chat import app as chat_app
@@ -32,6 +33,7 @@ from falcon_ws_mw import (
     WebSocketLifespan,
     install,
     parallel,
+    payloads,
     sends,
 )
 
@@ -866,3 +868,28 @@ async def test_each_library_writes_its_own(value: Any, plain: Any) -> None:
 
     async with serving(Sending()) as client:
         assert (await client.ask({'type': 'go', 'id': 1}))['payload'] == [plain]
+
+
+# -- nothing is looked into for each message
+
+
+async def test_a_message_costs_no_look_at_signatures_or_types(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError
+
+    async with serving(Orders()) as client:
+        for (
+            style
+        ) in STYLES:  # what is made once, at the start and at the first connection, is there
+            await client.ask({'type': style, 'payload': RIGHT, 'id': 1})
+        monkeypatch.setattr(inspect, 'signature', fail)
+        monkeypatch.setattr(payloads, 'payload_type', fail)
+        monkeypatch.setattr(pydantic, 'TypeAdapter', fail)
+        monkeypatch.setattr('falcon_ws_mw.payloads.with_pydantic.TypeAdapter', fail)
+        monkeypatch.setattr(msgspec.json, 'Decoder', fail)
+        monkeypatch.setattr(msgspec, 'defstruct', fail)
+        for style in STYLES:
+            answer = await client.ask({'type': style, 'payload': RIGHT, 'id': 2})
+            assert answer['payload'] == 'a'
