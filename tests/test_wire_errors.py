@@ -112,7 +112,7 @@ class Raising:
         raise RuntimeError('secret')
 
     async def on_ws_unsendable(self, ws: WebSocket) -> object:
-        return {1, 2}
+        return object()
 
 
 @pytest.mark.parametrize(
