@@ -7,8 +7,10 @@ from typing import Any
 
 from falcon_ws_mw import payloads
 from falcon_ws_mw.codec import Codec
-from falcon_ws_mw.envelope import Envelope, Message, MessageId, Sendable
+from falcon_ws_mw.envelope import Envelope, Incoming, Message, MessageId, Sendable
 from falcon_ws_mw.frames import Frame
+from falcon_ws_mw.payloads.base import PayloadType
+from falcon_ws_mw.reading import Decode
 from falcon_ws_mw.sends import Declared, check_sent
 
 
@@ -29,14 +31,14 @@ class CheckedCodec(Codec):
         self._resource = resource
         self._set_up(codec.media, codec.envelope)
 
-    def _untyped(self) -> Any:
+    def _untyped(self) -> Decode:
         return self._codec.decode
 
-    def read(self, raw: str | bytes) -> Any:
+    def read(self, raw: str | bytes) -> Incoming:
         """Read a frame."""
         return self._codec.read(raw)
 
-    def decoder(self, types: Any, *, whole: bool = True) -> Any:
+    def decoder(self, types: Mapping[str, PayloadType | None], *, whole: bool = True) -> Decode:
         """What reads the frames of a route."""
         return self._codec.decoder(types, whole=whole)
 
@@ -48,10 +50,7 @@ class CheckedCodec(Codec):
         """
         if isinstance(message, Message):
             return self.encode_message(message.type, message.payload)
-        if isinstance(message, Mapping):
-            self._check_object(message)
-        elif payloads.is_typed(message):
-            self._check_object(payloads.plain(message))
+        self._check_object(message)
         return self._codec.encode(message)
 
     def encode_object(self, media: object, *, binary: bool = False) -> Frame:
@@ -60,10 +59,7 @@ class CheckedCodec(Codec):
         Raises:
             UndeclaredMessage: If it is not.
         """
-        if isinstance(media, Mapping):
-            self._check_object(media)
-        elif payloads.is_typed(media):
-            self._check_object(payloads.plain(media))
+        self._check_object(media)
         return self._codec.encode_object(media, binary=binary)
 
     def encode_message(self, type: str, payload: Any, id: MessageId | None = None) -> Frame:
@@ -81,9 +77,11 @@ class CheckedCodec(Codec):
         """Make the frame of a reply or an error, which need not be declared."""
         return self._codec.encode_answer(type, payload, id, binary=binary)
 
-    def _check_object(self, message: Mapping[str, Any]) -> None:
+    def _check_object(self, media: object) -> None:
+        """Check what is said as it is, if it has the form of a message."""
         envelope = self.envelope
-        if not isinstance(envelope, Envelope):
+        message = payloads.plain(media) if payloads.is_typed(media) else media
+        if not isinstance(envelope, Envelope) or not isinstance(message, Mapping):
             return
         message_type = message.get(envelope.type_field)
         if isinstance(message_type, str):

@@ -123,7 +123,7 @@ class Handling:
             await self._handle_unclaimed(incoming, event)
         elif responder.parallel > 1:
             await self._start_beside(responder, incoming, event)
-        else:
+        else:  # PERF: `_handle_by` once more, as each coroutine can be seen in `make bench`
             result = await responder.handle(self._resource, self._ws, incoming, self._uri_params)
             if incoming.id is not None:
                 await self._reply(result, incoming.id, binary=_is_binary(event))
@@ -153,7 +153,10 @@ class Handling:
         """Handle a message in a task of its own. What nobody catches ends the connection."""
         HANDLED_BESIDE.set(self._connection)
         try:
-            await self._handle_by(responder, incoming, event)
+            try:
+                await self._handle_by(responder, incoming, event)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # answered, logged
+                await self._handle_error(error, incoming, event)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -164,12 +167,9 @@ class Handling:
                 raise
 
     async def _handle_by(self, responder: Responder, incoming: Incoming, event: Event) -> None:
-        try:
-            result = await responder.handle(self._resource, self._ws, incoming, self._uri_params)
-            if incoming.id is not None:
-                await self._reply(result, incoming.id, binary=_is_binary(event))
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # answered or logged
-            await self._handle_error(error, incoming, event)
+        result = await responder.handle(self._resource, self._ws, incoming, self._uri_params)
+        if incoming.id is not None:
+            await self._reply(result, incoming.id, binary=_is_binary(event))
 
     def _is_answer(self, incoming: Incoming) -> bool:
         """Whether a message answers something that the server has asked, or might have."""

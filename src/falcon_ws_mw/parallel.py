@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from falcon_ws_mw.asgi import Event
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from falcon_ws_mw.reports import Counters
     from falcon_ws_mw.signatures import Responder
 
-Handle = Callable[['Responder', 'Incoming', 'Event'], Awaitable[None]]
+Handle = Callable[['Responder', 'Incoming', 'Event'], Coroutine[Any, Any, None]]
 
 
 class Parallel:
@@ -60,7 +60,7 @@ class Parallel:
             event: The ASGI event that it came in.
         """
         running = self._pools[responder.pool]
-        task = asyncio.create_task(_run(handle, responder, incoming, event), name=responder.name)
+        task = asyncio.create_task(handle(responder, incoming, event), name=responder.name)
         running.add(task)
         task.add_done_callback(running.discard)
         await asyncio.sleep(0)  # else what arrives behind it could begin before it
@@ -81,7 +81,3 @@ class Parallel:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-
-
-async def _run(handle: Handle, responder: Responder, incoming: Incoming, event: Event) -> None:
-    await handle(responder, incoming, event)

@@ -31,7 +31,7 @@ class Routes:
     def __init__(self, settings: RouteSettings) -> None:
         self._settings = settings
         self._tables: dict[tuple[type, object], ResponderTable | ConfigurationError] = {}
-        self._contracts: dict[tuple[str, int], ChannelContract] = {}
+        self._contracts: dict[int, ChannelContract] = {}
 
     def check(self, app: App) -> None:
         """Build the table of every route, where the router shows its routes.
@@ -84,7 +84,7 @@ class Routes:
         return [self._contract(route, table) for route, table in self.ours(app)]
 
     def _contract(self, route: Route, table: ResponderTable) -> ChannelContract:
-        key = (table.name, id(table))  # each table is kept, so its id stays its own
+        key = id(table)  # each table is kept, so its id stays its own
         known = self._contracts.get(key)
         if known is None:
             known = self._contracts[key] = contract_of(

@@ -25,8 +25,10 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 def is_envelope(value: object) -> bool:
     """Whether something can be an envelope."""
-    if isinstance(value, (Envelope, type)) or not isinstance(value, MessageEnvelope):
-        return isinstance(value, Envelope)
+    if isinstance(value, Envelope):
+        return True
+    if isinstance(value, type) or not isinstance(value, MessageEnvelope):
+        return False
     try:
         inspect.signature(value.decode).bind('')
         inspect.signature(value.encode).bind('type', None, None)

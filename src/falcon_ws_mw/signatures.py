@@ -218,8 +218,9 @@ def annotation_of(function: Any, name: str, cls: type | None = None) -> Any:
     if annotation is inspect.Parameter.empty or annotation is None:
         return annotation
     globalns = getattr(inner, '__globals__', {})
+    bases = getattr(cls, '__mro__', ())
     owner = next(
-        (base for base in getattr(cls, '__mro__', ()) if function in vars(base).values()), object
+        (base for base in bases if any(each is function for each in vars(base).values())), object
     )
     localns = {key: value for key, value in vars(owner).items() if key not in globalns}
     if inspect.isfunction(inner):
