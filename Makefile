@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SUITE_VENV := .venv-falcon-suite
 BENCH_VENV := .venv-bench
 
-.PHONY: demo test check lint types suite wheel matrix bench clean
+.PHONY: demo test check lint types suite wheel matrix autobahn soak fuzz bench clean
 
 demo: $(READY)  ## serve the chat on http://127.0.0.1:8000
 	$(BIN)/python -m examples.chat
@@ -34,6 +34,15 @@ bench: $(BENCH_VENV)/.ready  ## measure: ratios in one run against a named base 
 
 matrix:  ## the tests on every supported Python that is here, and on the oldest Falcon
 	bash tests/matrix.sh
+
+autobahn: $(READY)  ## the WebSocket protocol's own cases, through the library and without it
+	$(BIN)/python tests/autobahn/run.py
+
+soak: $(READY)  ## long runs: a flood, clients that never read, thousands that come and go
+	$(BIN)/python -m tests.soak all
+
+fuzz: $(READY)  ## more examples of hostile input than `make test` tries
+	FALCON_WS_FUZZ=long $(BIN)/python -m pytest -q --timeout 1200 tests/test_fuzz.py
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "falcon_ws_mw needs Python 3.11 or later; say which with: make PYTHON=python3.12")'
