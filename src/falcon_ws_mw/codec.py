@@ -109,7 +109,7 @@ class Codec:
             if any(types.values()):
                 decode = self._typed(types)
                 fast = None if whole else self._in_one_pass(types)
-                decode = decode if fast is None else first(fast, decode)
+                decode = decode if fast is None else first(fast, decode, self.media.depth)
             known = self._decoders[key] = (types, decode)
         return known[1]
 
@@ -157,7 +157,7 @@ class Codec:
     ) -> Callable[[str], Incoming] | None:
         """What goes from text to typed payload at once, where their library can."""
         libraries = dict.fromkeys(each.library for each in types.values() if each is not None)
-        if not self.media.is_orjson:
+        if not self.media.is_plain_orjson:
             return None
         readers = (each.one_pass(self._envelope, types) for each in libraries)
         return next((reader for reader in readers if reader is not None), None)

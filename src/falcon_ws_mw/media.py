@@ -1,16 +1,19 @@
 """Frame to object and back.
 
 Text frames are JSON through orjson, unless the app registered a TEXT media handler of its own;
-binary frames go through the app's BINARY media handler where it has a usable one.
+binary frames go through the app's BINARY media handler where it has a usable one. Whoever decodes,
+what is nested too deeply is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+import sys
 from typing import Any, Final
 
 import orjson
 
+from falcon_ws_mw.decoding import DEFAULT_DECODING, Decoding, Depth, text_reader
 from falcon_ws_mw.errors import MalformedMessage, UnhandledMessage
 from falcon_ws_mw.frames import Frame, text_frame
 from falcon_ws_mw.payloads import JSON_OPTIONS, plain, to_json_default
@@ -22,18 +25,29 @@ class Media:
     """Turns frames into objects and objects into frames.
 
     Args:
-        loads: Text to object (default orjson).
+        loads: Text to object (default orjson, by the rules of `decoding`).
         dumps: Object to text (default orjson).
         load_binary: Bytes to object; `None` if binary frames are not understood.
         dump_binary: Object to bytes, the counterpart.
+        decoding: What is taken.
 
     Attributes:
-        is_orjson: Whether text is read by orjson.
+        is_plain_orjson: Whether text is read by orjson and by no rule but that of the depth.
+        depth: How deep it may nest, and all else that is decoded.
         loads: Text to object.
         text_frame: Object to a frame of text.
     """
 
-    __slots__ = ('_dump_binary', '_load_binary', 'is_orjson', 'loads', 'text_frame')
+    __slots__ = (
+        '_dump_binary',
+        '_harmless_characters',
+        '_harmless_offset',
+        '_load_binary',
+        'depth',
+        'is_plain_orjson',
+        'loads',
+        'text_frame',
+    )
 
     def __init__(
         self,
@@ -42,26 +56,43 @@ class Media:
         dumps: Callable[[Any], str] | None = None,
         load_binary: Callable[[bytes], Any] | None = None,
         dump_binary: Callable[[Any], bytes] | None = None,
+        decoding: Decoding = DEFAULT_DECODING,
     ) -> None:
-        self.is_orjson = loads is None
-        self.loads = loads or orjson.loads
+        self.depth = depth = Depth(decoding.max_depth)
+        self.is_plain_orjson = loads is None and decoding.is_plain
+        if loads is None:
+            self.loads = text_reader(decoding)
+            self._harmless_characters = depth.harmless_characters
+        else:
+            self.loads = depth.checking(loads)
+            self._harmless_characters = sys.maxsize  # that looks itself
+        self._harmless_offset = depth.harmless_offset
         self.text_frame = _orjson_frame if dumps is None else _framing(dumps)
-        self._load_binary = load_binary
+        self._load_binary = None if load_binary is None else depth.checking(load_binary)
         self._dump_binary = dump_binary
 
     def decode(self, raw: str | bytes) -> Any:
         """Read a frame.
 
         Raises:
-            MalformedMessage: If it cannot be decoded.
+            MalformedMessage: If it cannot be decoded, or breaks a rule.
         """
         try:
-            return self.loads(raw) if isinstance(raw, str) else self._decode_binary(raw)
+            if not isinstance(raw, str):
+                return self._decode_binary(raw)
+            message = self.loads(raw)
+            if (
+                len(raw) > self._harmless_characters
+                and ('[' in raw or '{' in raw[self._harmless_offset :])
+                and self.depth.is_suspicious(raw)
+            ):
+                self.depth.check(message)
         except UnhandledMessage:
             raise
         except Exception as error:  # an app's own handler may raise anything
             kind = 'text is not valid JSON' if isinstance(raw, str) else 'bytes cannot be decoded'
             raise MalformedMessage(f'the {kind}', decoded=False) from error
+        return message
 
     def _decode_binary(self, raw: bytes) -> Any:
         if self._load_binary is None:

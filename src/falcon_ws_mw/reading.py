@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 import logging
 
+from falcon_ws_mw.decoding import Depth
 from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, Envelope, Incoming
 from falcon_ws_mw.media import Media
 from falcon_ws_mw.payloads.base import PayloadType
@@ -91,11 +92,22 @@ def complain(message_type: str, error: Exception) -> None:
         )
 
 
-def first(fast: Callable[[str], Incoming], thorough: Decode) -> Decode:
-    """Reads text fast; whatever is unusual about it is left to what can say why."""
+def first(fast: Callable[[str], Incoming], thorough: Decode, depth: Depth) -> Decode:
+    """Reads text fast; whatever is unusual about it is left to what can say why.
+
+    Args:
+        fast: What reads text, of any depth.
+        thorough: What reads all frames.
+        depth: How deep they may nest: what may be too deep is unusual.
+    """
+    characters, offset = depth.harmless_characters, depth.harmless_offset
 
     def decode(raw: str | bytes) -> Incoming:
-        if isinstance(raw, str):
+        if isinstance(raw, str) and (
+            len(raw) <= characters
+            or ('[' not in raw and '{' not in raw[offset:])
+            or not depth.is_suspicious(raw)
+        ):
             try:
                 return fast(raw)
             except Exception:  # noqa: BLE001, S110  # said below
