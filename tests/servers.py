@@ -102,6 +102,7 @@ async def serve(
         'lifespan': 'on',
         'timeout_graceful_shutdown': 5,
         'ws_per_message_deflate': False,
+        'ws_max_size': 1_048_576,
         **options,
     }
     server = _Server(uvicorn.Config(app, **settings))

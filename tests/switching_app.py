@@ -9,7 +9,7 @@ from typing import Any
 
 import falcon.asgi
 
-from falcon_ws_mw import WebSocket, install, sweep
+from falcon_ws_mw import Limits, WebSocket, install, sweep
 
 sweep.INTERVAL_SECONDS = 0.02  # type: ignore[misc]  # it is to be met often
 
@@ -46,5 +46,5 @@ class Switching:
         return {'numbers': numbers, 'switches': self.switches}
 
 
-app = install(falcon.asgi.App())
+app = install(falcon.asgi.App(), limits=Limits(messages_per_second=None))
 app.add_websocket_route('/ws', Switching)

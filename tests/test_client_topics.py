@@ -249,7 +249,10 @@ NO_FILTERS: list[Any] = [
 
 @pytest.mark.parametrize('what', ['subscribe', 'unsubscribe'])
 async def test_what_names_no_filter_is_answered_400(what: str, logs: Logs) -> None:
-    resource = Ticker()
+    class Patient(Ticker):
+        ws_limits = Limits(max_message_bytes=None)
+
+    resource = Patient()
     async with ticking(resource) as (client, manager):
         statuses = [await status_of(client, what, payload) for payload in NO_FILTERS]
         assert statuses == [400] * len(NO_FILTERS)

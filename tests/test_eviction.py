@@ -321,7 +321,7 @@ async def test_others_lose_nothing_and_nobody_waits(ws_implementation: str, logs
             assert client.at_the_server() == []
         assert manager.stats().evicted == 3
         assert (await well.ask({'type': 'echo', 'id': 1, 'payload': 'p'}))['payload'] == 'p'
-    assert len(logs.take()) == 3
+    assert len(logs.take()) == 1  # for all three: there is one in a second at most
 
 
 async def test_one_whose_outbox_is_full_is_closed_and_then_evicted(

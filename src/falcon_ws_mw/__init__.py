@@ -1,6 +1,7 @@
 """A drop-in WebSocket layer for Falcon (ASGI): `app = install(app)`."""
 
 from falcon_ws_mw.close_codes import CLOSE_CODES, CloseCode
+from falcon_ws_mw.decoding import Decoding
 from falcon_ws_mw.envelope import Envelope, Message, MessageEnvelope
 from falcon_ws_mw.errors import (
     ConfigurationError,
@@ -15,7 +16,9 @@ from falcon_ws_mw.errors import (
     OutboxFull,
     ReplyError,
     ReplyTimeout,
+    TooManyConnections,
     TooManyRequests,
+    TooManyRooms,
     UndeclaredMessage,
     UnhandledMessage,
     UnknownMessageType,
@@ -41,6 +44,7 @@ __all__ = [
     'CloseCode',
     'ConfigurationError',
     'ConnectionNotFound',
+    'Decoding',
     'DeliveryReport',
     'Envelope',
     'FalconWebSocketError',
@@ -57,7 +61,9 @@ __all__ = [
     'OutboxFull',
     'ReplyError',
     'ReplyTimeout',
+    'TooManyConnections',
     'TooManyRequests',
+    'TooManyRooms',
     'UndeclaredMessage',
     'UnhandledMessage',
     'UnknownMessageType',

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 import contextlib
 import logging
+import math
 import sys
 from typing import Any, Final
 
@@ -33,6 +34,10 @@ logger = logging.getLogger('falcon_ws_mw')
 
 CLOSE_TIMEOUT_SECONDS: Final = 10.0
 """How long a close may take to leave: as long as uvicorn waits for the peer's."""
+
+
+_OF_MESSAGES: Final = frozenset({'max_message_bytes', 'message_burst', 'messages_per_second'})
+"""Limits that what an old loop receives is held to only where they are asked for."""
 
 
 class AdoptedWebSocket(WebSocket):
@@ -136,23 +141,26 @@ class AdoptedConversation(Conversation):
     Args:
         old: Falcon's socket.
         on_websocket: The loop, as Falcon would call it.
+        strict: Whether what the loop receives is limited as what is taken.
         args: As for `Conversation`.
         kwargs: As for `Conversation`.
     """
 
-    __slots__ = ('_old', '_on_websocket', '_source', '_stream')
+    __slots__ = ('_counts', '_old', '_on_websocket', '_source', '_stream')
 
     def __init__(
         self,
         old: falcon.asgi.WebSocket,
         on_websocket: Callable[..., Awaitable[None]],
         *args: Any,
+        strict: bool,
         **kwargs: Any,
     ) -> None:
         self._old = old
         self._on_websocket = guards.let_through(on_websocket, self._let_through)
         super().__init__(*args, **kwargs)
         self._connection.own_limit_bytes = None  # what the loop says is its own affair
+        self._counts = _OF_MESSAGES if strict else _OF_MESSAGES & self._table.settings.named
         self._source = falcon_internals.read_through(old, Source)
         if self._source is not None:
             self._source.is_answer = self._answers
@@ -187,9 +195,16 @@ class AdoptedConversation(Conversation):
         if isinstance(self._ws, AdoptedWebSocket):
             self._ws.connecting = False
         if self._handshake.decided:
-            self._stream.accepted()
+            await self._accepted()
         await self._on_websocket(self._ws.req, self._ws, **self._uri_params)
         await self._old.close()
+
+    async def _accepted(self) -> None:
+        self._stream.accepted()
+        await self._tell_connected()
+        source = self._source
+        if source is not None:
+            self._watch(lambda: source.last)
 
     def _let_through(self) -> None:
         self._stream.let_through()
@@ -224,11 +239,24 @@ class AdoptedConversation(Conversation):
 
     async def _receive(self) -> Event:
         event = await self._stream.receive()
+        if self._counts and event['type'] == 'websocket.receive':
+            event = await self._limited(event)
         if event['type'] == 'websocket.disconnect':
             self._manager.remove_connection(self._connection.id)
             if self._disconnect_event() is None:  # else our close is on its way, behind what waits
                 await self._connection.end(int(event.get('code') or close_codes.NO_STATUS))
         return event
+
+    async def _limited(self, event: Event) -> Event:
+        """What the loop gets in place of a message of its own, where limits are asked for it."""
+        inbox, delay = self._ws.inbox, 0.0
+        if 'max_message_bytes' in self._counts and inbox.is_too_long(event):
+            delay = math.inf
+        elif not self._counts.isdisjoint({'messages_per_second', 'message_burst'}):
+            delay = inbox.too_early()
+        if delay <= 0 or await inbox.hold_back(delay):
+            return event
+        return self._disconnect_event() or event
 
     async def _send(self, event: Event) -> None:
         connection = self._connection
@@ -236,7 +264,7 @@ class AdoptedConversation(Conversation):
             self._handshake.decided = True
             self._ws.speak(event.get('subprotocol'))
             await connection.accept(event)
-            self._stream.accepted()
+            await self._accepted()
         elif event['type'] == 'websocket.close':
             self._manager.remove_connection(connection.id)
             if self._handshake.decided:
@@ -297,6 +325,9 @@ class AdoptedConversation(Conversation):
         responder = self._table.messages[taken.incoming.type]
         incoming = None
         try:
+            delay = self._ws.inbox.delay(taken.event)
+            if delay > 0 and not await self._ws.inbox.hold_back(delay):
+                return
             incoming = taken.incoming
             if responder.payload is not None:
                 incoming = None

@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 import importlib
+from operator import attrgetter
 from pathlib import Path
 import sys
 import traceback
@@ -159,7 +160,7 @@ def _name_of(payload: PayloadType | None) -> str:
 
 def _settings_of(channel: ChannelContract) -> Iterator[tuple[str, object]]:
     """What of its settings is not the library's default."""
-    for setting in fields(channel.settings):
+    for setting in filter(attrgetter('compare'), fields(channel.settings)):
         value = getattr(channel.settings, setting.name)
         default = getattr(DEFAULT_SETTINGS, setting.name)
         if isinstance(value, Limits):

@@ -6,17 +6,15 @@ It is accepted once, and ends once: closed, left by the peer, or given up since 
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from falcon_ws_mw import close_codes
 from falcon_ws_mw.asgi import Event, Send
 from falcon_ws_mw.codec import DEFAULT_CODEC, Codec
+from falcon_ws_mw.frames import Frame
 from falcon_ws_mw.options import DEFAULT_LIMITS, Limits, SlowConsumer
 from falcon_ws_mw.sender import Sender
 from falcon_ws_mw.sides import Asked, Keeper, State
 from falcon_ws_mw.writer import Writer
-
-logger = logging.getLogger('falcon_ws_mw')
 
 
 class Connection(Sender):
@@ -87,7 +85,14 @@ class Connection(Sender):
     def overflow(self) -> None:
         """Close, since the peer reads too slowly; what others said makes way for the close."""
         outbox = self._line()
-        logger.warning('connection %s reads too slowly: it is closed (1013)', self.id)
+        self.keeper.faults.warn(
+            'slow_consumer',
+            'connection %s reads too slowly: it is closed (%d)',
+            self.id,
+            close_codes.TRY_AGAIN_LATER,
+            connection_id=self.id,
+            close_code=close_codes.TRY_AGAIN_LATER,
+        )
         outbox.drop_droppable()
         self.keeper.counters.slow_consumers += 1
         self.keeper.counters.dropped += outbox.take_dropped()
@@ -115,7 +120,7 @@ class Connection(Sender):
         while self._outbox and self.direct is not None:
             self._start(self._outbox.pop().frame)
 
-    def close(self, code: int, reason: str = '') -> None:
+    def close(self, code: int, reason: str = '', *, after: Frame | None = None) -> None:
         """Say close, behind everything that waits, without waiting for it.
 
         Nothing said afterwards is delivered. A connection that is not accepted yet will be
@@ -124,6 +129,7 @@ class Connection(Sender):
         Args:
             code: A close code that may be sent.
             reason: Text for the peer; by default Falcon's for this code.
+            after: What is said before it in any case.
         """
         if self.state not in {State.HANDSHAKE, State.OPEN}:
             return
@@ -133,10 +139,12 @@ class Connection(Sender):
             outbox = self._line()
             outbox.clear()
             outbox.append(event)
-        elif self._writer is None:
-            self._start(event)
         else:
-            self._writer.outbox.append(event)
+            for said in (event,) if after is None else (after, event):
+                if self._writer is None:
+                    self._start(said)
+                else:
+                    self._writer.outbox.append(said)
         self._hang_up(code)
 
     async def close_with(self, event: Event) -> None:
@@ -165,10 +173,15 @@ class Connection(Sender):
         self.close_code = code
         if self.requests:
             self.requests.ended(code)
-        if self._writer is not None:
-            self._closing_since = asyncio.get_running_loop().time()
+        if self._writer is not None or (self.reader is not None and self.reader.owner is not None):
+            self.await_close()
         if self.reader is not None:
             self.reader.hung_up(waits=self._writer is not None)
+
+    def await_close(self) -> None:
+        """From now on the peer has so long to take what waits, and to answer the close."""
+        self._closing_since = asyncio.get_running_loop().time()
+        self.keeper.closing(self)
 
     def broken(self, error: BaseException) -> None:
         """The server took no frame: no answer will come either."""
@@ -184,6 +197,8 @@ class Connection(Sender):
         """
         self.state = State.CLOSED
         self.direct = None
+        self._closing_since = None
+        self.keeper.unblocked(self)
         if self.close_code is None:
             self.close_code = code
         if self.requests:
@@ -215,8 +230,9 @@ class Connection(Sender):
         A peer that does not read cannot be removed by ASGI: a close blocks as a send does.
         """
         self.keeper.counters.evicted += 1
+        missed = 'take a frame' if self.is_blocked else 'answer a close'
         self.hung_up = True
         self.left(close_codes.ABNORMAL)
         self.keeper.lost(self)
         if self.reader is not None:
-            self.reader.evicted()
+            self.reader.evicted(missed)

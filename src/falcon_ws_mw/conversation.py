@@ -17,7 +17,7 @@ from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
 import falcon.asgi
 
 from falcon_ws_mw import cancellation, close_codes
-from falcon_ws_mw.failures import is_disconnect, log_crash
+from falcon_ws_mw.failures import Crash, is_disconnect, log_crash
 from falcon_ws_mw.handling import Handling
 
 logger = logging.getLogger('falcon_ws_mw')
@@ -60,10 +60,20 @@ class Conversation(Handling):
             await self._refuse(falcon.HTTPForbidden())
         except Exception as error:  # noqa: BLE001  # answered or logged below
             if limit.expired():
-                logger.warning('on_ws_connect took over %s s: the handshake is refused', seconds)
+                self._handshake.reason = 'timeout'
+                self._manager.counters.limits_hit['connect_timeout_seconds'] += 1
+                self._manager.faults.warn(
+                    'connect_timeout_seconds',
+                    '%s took over %s s: the handshake is refused',
+                    self._where(self._table.connect),
+                    seconds,
+                    resource=self._table.name,
+                )
                 await self._refuse(falcon.HTTPServiceUnavailable())
             else:
                 answered = await self._answer_to(error, self._table.connect)
+                if isinstance(answered, Crash):
+                    self._handshake.reason = 'crash'
                 await self._refuse(answered or falcon.HTTPInternalServerError())
         else:
             if answer is False or (self._table.only_true_accepts and answer is not True):
@@ -111,11 +121,14 @@ class Conversation(Handling):
         receive, messages = self._handshake.receive, self._table.messages
         decode = self._codec.decoder(self._table.payloads, whole=self._table.wants_whole)
         owner = asyncio.current_task()
+        is_measured = self._manager.meter is not None
         inbox.begin(cancels_handler=self._table.settings.disconnect_policy == 'cancel')
         try:
+            await self._begin()
             while True:
                 try:
-                    if inbox.reads_directly:
+                    directly = inbox.reads_directly
+                    if directly:
                         pending = inbox.pending = receive()
                         event = await pending
                     else:
@@ -123,7 +136,10 @@ class Conversation(Handling):
                     if event['type'] != 'websocket.receive':
                         inbox.note_end(event)
                         return
-                    if connection.direct is None and not self._is_worth_handling():
+                    delay = inbox.delay(event) if directly else 0.0
+                    if (delay > 0 and not await inbox.hold_back(delay)) or (
+                        connection.direct is None and not self._is_worth_handling()
+                    ):
                         continue
                     inbox.in_hand = event
                     text = event.get('text')
@@ -131,7 +147,12 @@ class Conversation(Handling):
                     try:
                         incoming = decode(event['bytes'] if text is None else text)
                         responder = messages.get(incoming[0])
-                        if responder is None or incoming[2] is not None or responder.takes_more:
+                        if (
+                            responder is None
+                            or incoming[2] is not None
+                            or responder.takes_more
+                            or is_measured
+                        ):
                             await self._handle(incoming, responder, event)
                         else:
                             await responder.function(resource, ws, payload=incoming[1])
@@ -147,6 +168,11 @@ class Conversation(Handling):
         finally:
             inbox.in_hand = None
             await self._finish()
+
+    async def _begin(self) -> None:
+        """Tell who listens, and see that the peer is not silent for ever."""
+        await self._tell_connected()
+        self._watch(lambda: self._ws.inbox.pending)
 
     async def _finish(self) -> None:
         """Let nothing remain, and say good-bye if that is owed."""
@@ -169,9 +195,14 @@ class Conversation(Handling):
                 await self._say_goodbye()
 
     async def _say_goodbye(self) -> None:
-        if not self._owes_disconnect:
-            return
-        self._owes_disconnect = False
+        if self._owes_disconnect:
+            self._owes_disconnect = False
+            await self._call_disconnect()
+        if self._is_told:
+            self._is_told = False
+            await self._manager.listeners.tell('disconnect', self._ws, self._connection.close_code)
+
+    async def _call_disconnect(self) -> None:
         disconnect = self._table.disconnect
         try:
             if disconnect is not None:
@@ -181,3 +212,4 @@ class Conversation(Handling):
         except Exception as error:  # noqa: BLE001  # logged
             if not is_disconnect(error):
                 log_crash(error, self._where(disconnect))
+                await self._manager.listeners.tell('error', self._ws, error)

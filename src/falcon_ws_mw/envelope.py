@@ -20,6 +20,15 @@ REPLY: Final = 'reply'
 ERROR: Final = 'error'
 """The type by which it does so where something is wrong."""
 
+PING: Final = 'ping'
+"""By this type either side asks the other for a sign of life, where the route has a heartbeat."""
+
+PONG: Final = 'pong'
+"""And by this one it is given."""
+
+CLIENT_PROTOCOL: Final = 'falcon-ws.v1'
+"""The subprotocol of clients that know the library's own messages beside replies and errors."""
+
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 """The largest whole number that every JSON reader takes exactly (RFC 8259 §6)."""
 

@@ -1,17 +1,19 @@
 """What a client is told of an exception that a method of the app raised, and what the log is.
 
 What names somebody at fault is answered with a status of its own, without a traceback: the app's
-own `HTTPError`, a name that a client may have given, and the client itself, where it answered a
-request of the server with an error (502) or not at all (504). Everything else is a crash (500),
+own `HTTPError`, a name that a client may have given, a client that wants more rooms or connections
+than it may have (429), and the client itself, where it answered a request of the server with an
+error (502) or not at all (504). Everything else is a crash (500),
 `TooManyRequests` included: how much is asked at once is the app's doing. So is an exception group,
 whatever it holds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 import inspect
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import falcon
 from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
@@ -23,6 +25,8 @@ from falcon_ws_mw.errors import (
     InvalidTopic,
     ReplyError,
     ReplyTimeout,
+    TooManyConnections,
+    TooManyRooms,
     UnhandledMessage,
 )
 
@@ -30,6 +34,16 @@ if TYPE_CHECKING:
     from falcon_ws_mw.websocket import WebSocket
 
 logger = logging.getLogger('falcon_ws_mw')
+
+
+_ANSWERS: Final[Mapping[type[Exception], tuple[Callable[..., HTTPError], str]]] = {
+    InvalidName: (falcon.HTTPBadRequest, 'Invalid name'),
+    InvalidTopic: (falcon.HTTPBadRequest, 'Invalid topic'),
+    ConnectionNotFound: (falcon.HTTPNotFound, 'Connection not found'),
+    TooManyRooms: (falcon.HTTPTooManyRequests, 'Too many rooms'),
+    TooManyConnections: (falcon.HTTPTooManyRequests, 'Too many connections'),
+}
+"""What is no bug, and names somebody at fault."""
 
 
 class Crash(falcon.HTTPInternalServerError):
@@ -41,6 +55,15 @@ def is_disconnect(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return error.split(WebSocketDisconnected)[1] is None
     return isinstance(error, WebSocketDisconnected)
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether an error is no crash: it tells a client what is wrong, or that one has gone."""
+    return (
+        isinstance(error, (HTTPError, HTTPStatus, UnhandledMessage, *_ANSWERS))
+        or is_disconnect(error)
+        or _only_unanswered(error) is not None
+    )
 
 
 def log_crash(error: BaseException, where: str) -> None:
@@ -87,11 +110,9 @@ def _http_error(error: Exception, where: str) -> HTTPError | HTTPStatus:
         return error
     if isinstance(error, UnhandledMessage):
         return error.to_http_error()
-    if isinstance(error, (InvalidName, InvalidTopic)):
-        title = 'Invalid name' if isinstance(error, InvalidName) else 'Invalid topic'
-        return falcon.HTTPBadRequest(title=title, description=str(error))
-    if isinstance(error, ConnectionNotFound):
-        return falcon.HTTPNotFound(title='Connection not found', description=str(error))
+    for kind, (answer, title) in _ANSWERS.items():
+        if isinstance(error, kind):
+            return answer(title=title, description=str(error))
     unanswered = _only_unanswered(error)
     if unanswered is not None:
         return _unanswered(unanswered, where)

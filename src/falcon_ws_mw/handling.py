@@ -8,6 +8,7 @@ where that is declared.
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
@@ -17,20 +18,22 @@ from falcon_ws_mw import cancellation, close_codes
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.codec import Codec
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Incoming, MessageId, error_payload
+from falcon_ws_mw.envelope import CLIENT_PROTOCOL, Incoming, MessageId, error_payload
 from falcon_ws_mw.errors import UnhandledMessage, UnknownMessageType
-from falcon_ws_mw.failures import Crash, answer_to, log_crash
+from falcon_ws_mw.failures import Crash, answer_to, is_expected, log_crash
 from falcon_ws_mw.frames import Frame
 from falcon_ws_mw.inbox import HANDLED_BESIDE
 from falcon_ws_mw.parallel import Parallel
 from falcon_ws_mw.sides import State
+from falcon_ws_mw.silence import Watch
 from falcon_ws_mw.websocket import WebSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from falcon_ws_mw.handshake import Handshake
     from falcon_ws_mw.manager import WebSocketConnectionManager
+    from falcon_ws_mw.reports import Meter, Outcome
     from falcon_ws_mw.responders import ResponderTable
     from falcon_ws_mw.signatures import Responder
 
@@ -67,6 +70,7 @@ class Handling:
     __slots__ = (
         '_connection',
         '_handshake',
+        '_is_told',
         '_make_resource',
         '_manager',
         '_owes_disconnect',
@@ -95,6 +99,7 @@ class Handling:
         self._parallel: Parallel | None = None
         self._resource: object = None
         self._owes_disconnect = False
+        self._is_told = False
         settings = table.settings
         subprotocol = settings.negotiate(handshake.scope.get('subprotocols') or ())
         self._connection = Connection(
@@ -124,9 +129,30 @@ class Handling:
         elif responder.parallel > 1:
             await self._start_beside(responder, incoming, event)
         else:  # PERF: `_handle_by` once more, as each coroutine can be seen in `make bench`
-            result = await responder.handle(self._resource, self._ws, incoming, self._uri_params)
+            result = await self._handled(responder, incoming)
             if incoming.id is not None:
                 await self._reply(result, incoming.id, binary=_is_binary(event))
+
+    def _handled(self, responder: Responder, incoming: Incoming) -> Awaitable[Any]:
+        meter = self._manager.meter
+        if meter is None:
+            return responder.handle(self._resource, self._ws, incoming, self._uri_params)
+        return self._measured(responder, incoming, meter)
+
+    async def _measured(self, responder: Responder, incoming: Incoming, meter: Meter) -> Any:
+        start = perf_counter()
+        outcome: Outcome = 'handled'
+        try:
+            return await responder.handle(self._resource, self._ws, incoming, self._uri_params)
+        except asyncio.CancelledError:
+            outcome = 'error'
+            raise
+        except Exception as error:
+            outcome = 'error' if is_expected(error) else 'crash'
+            raise
+        finally:
+            type_ = incoming.type if incoming.type in self._table.messages else '*'
+            meter.handled(self._table.name, type_, outcome, perf_counter() - start)
 
     async def _start_beside(self, responder: Responder, incoming: Incoming, event: Event) -> None:
         if self._connection.requests:
@@ -167,7 +193,7 @@ class Handling:
                 raise
 
     async def _handle_by(self, responder: Responder, incoming: Incoming, event: Event) -> None:
-        result = await responder.handle(self._resource, self._ws, incoming, self._uri_params)
+        result = await self._handled(responder, incoming)
         if incoming.id is not None:
             await self._reply(result, incoming.id, binary=_is_binary(event))
 
@@ -204,6 +230,7 @@ class Handling:
         await self._handle_failure(error, responder, message_id, binary=_is_binary(event))
 
     async def _handle_unhandled(self, error: UnhandledMessage, event: Event) -> None:
+        self._manager.counters.errors[error.kind] += 1
         binary = _is_binary(event)
         unhandled = self._table.unhandled
         if unhandled is None:
@@ -240,6 +267,9 @@ class Handling:
         binary: bool,
     ) -> None:
         answer = await self._answer_to(error, responder)
+        if answer is not None:
+            is_crash = isinstance(answer, Crash)
+            self._manager.counters.errors['crash' if is_crash else 'http_error'] += 1
         if answer is None:
             if message_id is not None:
                 await self._say_error(Crash(), message_id, binary=binary)
@@ -251,6 +281,23 @@ class Handling:
             await self._say_error(error, message_id, binary=binary)
         else:
             await self._say_error(answer, message_id, binary=binary)
+
+    # -- who watches
+
+    async def _tell_connected(self) -> None:
+        self._is_told = True
+        await self._manager.listeners.tell('connect', self._ws)
+
+    def _watch(self, last_read: Callable[[], object]) -> None:
+        """Have it looked at, if it must not be silent for ever."""
+        settings = self._table.settings
+        beat = settings.heartbeat_seconds
+        if self._ws.subprotocol != CLIENT_PROTOCOL:
+            beat = None  # it would not understand
+        idle = settings.limits.idle_timeout_seconds
+        if beat is not None or idle is not None:
+            watch = Watch(self._connection, last_read, idle_seconds=idle, heartbeat_seconds=beat)
+            self._connection.keeper.watch(watch)
 
     # -- saying
 
@@ -285,7 +332,11 @@ class Handling:
     async def _answer_to(
         self, error: Exception, responder: Responder | None
     ) -> HTTPError | HTTPStatus | None:
-        return await answer_to(error, self._handshake.app, self._ws, self._where(responder))
+        where = self._where(responder)
+        answer = await answer_to(error, self._handshake.app, self._ws, where)
+        if isinstance(answer, Crash):
+            await self._manager.listeners.tell('error', self._ws, error)
+        return answer
 
     def _where(self, responder: Responder | None) -> str:
         return responder.name if responder else type(self._resource).__qualname__

@@ -31,6 +31,9 @@ SCOPE_KEY: Final = 'falcon_ws_mw'
 DENIAL_EXTENSION: Final = 'websocket.http.response'
 """ASGI: "Websocket Denial Response", by which a server lets an app answer a handshake."""
 
+DENIED: Final = 'denied'
+"""Why a handshake is refused where nothing else is said: the app did not want it."""
+
 _LEFT_ALONE = (falcon.HTTPRouteNotFound, falcon.HTTPMethodNotAllowed)
 """No such socket: Falcon closes 3404 or 3405, and clients of today see 403."""
 
@@ -67,6 +70,7 @@ class Handshake:
         req: Falcon's request, once one of our hooks has seen it.
         dispatcher: The middleware whose turn it is; there may be older ones in the app.
         converse: Holds the conversation, where that is an ordinary responder's business.
+        reason: Why it was refused, as it is counted.
         over: Whether that responder has returned: what Falcon says afterwards is left out.
         conversation: What goes on once Falcon is unwound; set by the middleware.
     """
@@ -80,6 +84,7 @@ class Handshake:
         'decided',
         'dispatcher',
         'over',
+        'reason',
         'receive',
         'refused',
         'req',
@@ -108,9 +113,17 @@ class Handshake:
             None
         )
         self.over = False
+        self.reason = DENIED
         self.conversation: Conversation | None = None
         self._refusals = refusals
         self._dispatches = dispatches
+
+    @property
+    def counted_reason(self) -> str | None:
+        """Why it was refused; `None` if it was not, or on a route that is not ours."""
+        if not self.refused or (self.reason == DENIED and not self._dispatches(self)):
+            return None
+        return self.reason
 
     def send(self, event: Event) -> Awaitable[None]:
         """The ASGI send that Falcon gets. After the decision it is the server's own."""

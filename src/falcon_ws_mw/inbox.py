@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Awaitable
 import contextlib
 from contextvars import ContextVar
-import logging
 from typing import TYPE_CHECKING, Final
 
 from falcon import OperationNotAllowed
@@ -23,29 +22,21 @@ from falcon_ws_mw import cancellation, close_codes, server_internals
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.frames import frame_bytes
+from falcon_ws_mw.intake import Intake
 from falcon_ws_mw.sides import State
 
 if TYPE_CHECKING:
     from falcon_ws_mw.handshake import Handshake
 
-logger = logging.getLogger('falcon_ws_mw')
-
 HANDLED_BESIDE: Final[ContextVar[object]] = ContextVar('falcon_ws_mw_beside', default=None)
 """The connection a message of which is handled beside others: the next is not for its handler."""
 
 
-class Inbox:
-    """The receiving side of one socket.
-
-    Args:
-        connection: Its sending side.
-        handshake: What it came from.
+class Inbox(Intake):
+    """The receiving side of one socket. Made of what `Intake` is.
 
     Attributes:
         in_hand: The ASGI event whose handler is running, if one is.
-        owner: The task that converses, and so reads directly.
-        reads_directly: Whether it may call the server's receive itself: nothing is read ahead,
-            nobody else receives, and the end is still to come.
         pending: What the server's receive returned last.
     """
 
@@ -53,9 +44,7 @@ class Inbox:
         '_bytes',
         '_cancels_handler',
         '_closes_first',
-        '_connection',
         '_error',
-        '_handshake',
         '_interrupted',
         '_library_waits',
         '_news',
@@ -65,19 +54,14 @@ class Inbox:
         '_room',
         '_task',
         'in_hand',
-        'owner',
         'pending',
-        'reads_directly',
     )
 
     def __init__(self, connection: Connection, handshake: Handshake) -> None:
+        super().__init__(connection, handshake)
         self.in_hand: Event | None = None
-        self.owner: asyncio.Task[object] | None = None
         self._cancels_handler = False
-        self._connection = connection
-        self._handshake = handshake
         self.pending: Awaitable[Event] | None = None
-        self.reads_directly = True
         self._receiver: asyncio.Future[None] | None = None
         self._receives = False
         self._closes_first = False
@@ -100,6 +84,8 @@ class Inbox:
         self.owner = asyncio.current_task()
         self._cancels_handler = cancels_handler
         self._look()
+        if self._connection.state is State.CLOSING:  # it was closed before anybody read
+            self._connection.await_close()
 
     # -- reading
 
@@ -131,6 +117,7 @@ class Inbox:
         # The ASGI spec makes 1005 the default. Some servers send an IntEnum.
         self._connection.left(int(event.get('code') or close_codes.NO_STATUS))
         self._connection.keeper.lost(self._connection)
+        self.let_go()
 
     async def receive(self) -> Event:
         """The next ASGI event, for a handler. Cancelling it loses nothing.
@@ -172,7 +159,11 @@ class Inbox:
             if self._task is None:
                 if self._connection.state is State.CLOSED:
                     return self._end_event()
-                return await self._receive()
+                event = await self._receive_admitted()
+                if event['type'] == 'websocket.receive' and self._connection.hung_up:
+                    self._connection.keeper.counters.abandoned += 1
+                    continue
+                return event
             self._news = asyncio.get_running_loop().create_future()
             await self._news
         event = self._queue.popleft()
@@ -183,6 +174,16 @@ class Inbox:
 
     def _end_event(self) -> Event:
         return {'type': 'websocket.disconnect', 'code': self._connection.close_code}
+
+    async def _receive_admitted(self) -> Event:
+        """The server's next event, but for messages that must not be handled."""
+        while True:
+            event = await self._receive()
+            delay = self.delay(event) if event['type'] == 'websocket.receive' else 0.0
+            if delay <= 0 or await self.hold_back(delay):
+                return event
+            if self._connection.state is State.CLOSED:
+                return self._end_event()
 
     async def _receive(self) -> Event:
         """Call the server's receive, and note the end if it is that."""
@@ -252,7 +253,7 @@ class Inbox:
             Whether to go on.
         """
         connection = self._connection
-        event = await self._receive()
+        event = await self._receive_admitted()
         queue = self._queue
         if queue is None:
             return False
@@ -290,7 +291,10 @@ class Inbox:
                 need not be.
         """
         _wake(self._room)
-        if self.in_hand is not None:
+        self.let_go()
+        if self.is_held_back:
+            self.hush()
+        elif self.in_hand is not None:
             self.read_ahead()  # what the peer says now would hold its close up
         cancel = getattr(self.pending, 'cancel', None)
         if waits and cancel is not None:
@@ -298,17 +302,26 @@ class Inbox:
             self.reads_directly = False
             cancel()
 
-    def evicted(self) -> None:
-        """The peer was given up: cut the socket, and end what waits for it."""
+    def evicted(self, missed: str) -> None:
+        """The peer was given up: cut the socket, and end what waits for it.
+
+        Args:
+            missed: What it did not do in time.
+        """
         cut = server_internals.abort(
             self._handshake.server_send, self._handshake.receive, self.owner
         )
-        logger.warning(
-            'connection %s did not take a frame for %s s: evicted, %s',
+        self._connection.keeper.faults.warn(
+            'evicted',
+            'connection %s did not %s for %s s: evicted, %s',
             self._connection.id,
+            missed,
             self._connection.limits.send_timeout_seconds,
             'its socket is aborted' if cut else 'its socket is left to the server',
+            connection_id=self._connection.id,
+            aborted=cut,
         )
+        self.let_go()
         self._connection.keeper.counters.not_aborted += not cut
         self.reads_directly = False
         if self._task is not None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from falcon_ws_mw import falcon_internals
+from falcon_ws_mw.decoding import DEFAULT_DECODING, Decoding
 from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.lifespan import WebSocketLifespan
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, WrapperGuard
 from falcon_ws_mw.options import CrashPolicy, DisconnectPolicy, Limits, Refusals, SlowConsumer
+from falcon_ws_mw.origins import AllowedOrigins
 from falcon_ws_mw.passing_through import check_app
+from falcon_ws_mw.proxies import TrustedProxies
 
 
 def install(
@@ -24,6 +28,10 @@ def install(
     crash_policy: CrashPolicy = 'answer',
     slow_consumer: SlowConsumer = 'close',
     disconnect_policy: DisconnectPolicy = 'handle',
+    allowed_origins: AllowedOrigins = None,
+    trusted_proxies: TrustedProxies = (),
+    heartbeat_seconds: float | None = None,
+    decoding: Decoding = DEFAULT_DECODING,
     refusals: Refusals = 'http',
     check_sends: bool | None = None,
     strict: bool = False,
@@ -42,6 +50,10 @@ def install(
         crash_policy: See `WebSocketDispatchMiddleware`.
         slow_consumer: See `WebSocketDispatchMiddleware`.
         disconnect_policy: See `WebSocketDispatchMiddleware`.
+        allowed_origins: See `WebSocketDispatchMiddleware`.
+        trusted_proxies: See `WebSocketDispatchMiddleware`.
+        heartbeat_seconds: See `WebSocketDispatchMiddleware`.
+        decoding: See `WebSocketLifespan`.
         refusals: See `WebSocketLifespan`.
         check_sends: See `WebSocketLifespan`.
         strict: See `WebSocketDispatchMiddleware`.
@@ -66,18 +78,26 @@ def install(
             f'install got a manager and backend={backend!r}: a manager has its backend already, '
             'give it there'
         )
+    if isinstance(allowed_origins, Iterator):
+        allowed_origins = tuple(allowed_origins)
+    if isinstance(trusted_proxies, Iterator):
+        trusted_proxies = tuple(trusted_proxies)
     settings: dict[str, Any] = {
         'envelope': envelope,
         'limits': limits,
         'crash_policy': crash_policy,
         'slow_consumer': slow_consumer,
         'disconnect_policy': disconnect_policy,
+        'allowed_origins': allowed_origins,
+        'trusted_proxies': trusted_proxies,
+        'heartbeat_seconds': heartbeat_seconds,
         'strict': strict,
     }
     WebSocketDispatchMiddleware(manager, **settings)  # a wrong setting is said here and now
     wrapper = WebSocketLifespan(
         app,
         manager,
+        decoding=decoding,
         refusals=refusals,
         check_sends=check_sends,
         make_dispatcher=lambda: WebSocketDispatchMiddleware(manager, **settings),

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 import logging
 from typing import Any
 
-from falcon_ws_mw import falcon_internals
+from falcon_ws_mw import falcon_internals, server_internals
 from falcon_ws_mw.asgi import ASGIApp, Event, Receive, Scope, Send
-from falcon_ws_mw.asyncapi.document import asyncapi_document
-from falcon_ws_mw.asyncapi.resource import add_asyncapi_routes
 from falcon_ws_mw.codec import Codecs
-from falcon_ws_mw.contract import ChannelContract
+from falcon_ws_mw.decoding import DEFAULT_DECODING, Decoding
+from falcon_ws_mw.described import Described
 from falcon_ws_mw.envelope import DEFAULT_ENVELOPE
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
@@ -23,15 +22,16 @@ from falcon_ws_mw.options import (
     RestartPolicy,
     check_choice,
 )
-from falcon_ws_mw.passing_through import PassingThrough, check_app
+from falcon_ws_mw.passing_through import check_app
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
 from falcon_ws_mw.responders import has_responders
+from falcon_ws_mw.server_advice import advice
 from falcon_ws_mw.workers import Worker, WorkerFunction
 
 logger = logging.getLogger('falcon_ws_mw')
 
 
-class WebSocketLifespan(PassingThrough):
+class WebSocketLifespan(Described):
     """The app to serve: owns the connection manager and the workers.
 
     Everything that it does not have itself is the Falcon app's, for reading and for setting, so
@@ -44,6 +44,7 @@ class WebSocketLifespan(PassingThrough):
         workers: Workers to add, each a coroutine function or `(function, *args)`.
         refusals: How a handshake is refused: `'http'` (default) with the status, headers and body
             of the `HTTPError` where the server can, or `'close'`, the plain 403 of ASGI.
+        decoding: What of JSON is taken from clients: see `Decoding`.
         check_sends: Whether what is sent is checked against what the resources declare by `@sends`
             (default: in asyncio's debug mode).
         make_dispatcher: Makes the middleware, which then is added to the app when it is first
@@ -56,9 +57,9 @@ class WebSocketLifespan(PassingThrough):
 
     __slots__ = (
         '_asgi_app',
-        '_asyncapi',
         '_check_sends',
         '_conversations',
+        '_decoding',
         '_dispatcher',
         '_make_dispatcher',
         '_manager',
@@ -75,14 +76,17 @@ class WebSocketLifespan(PassingThrough):
         *,
         workers: Iterable[WorkerFunction | tuple[Any, ...]] = (),
         refusals: Refusals = 'http',
+        decoding: Decoding = DEFAULT_DECODING,
         check_sends: bool | None = None,
         make_dispatcher: Callable[[], WebSocketDispatchMiddleware] | None = None,
     ) -> None:
         check_app(app)
         check_choice('refusals', refusals, Refusals)
+        if not isinstance(decoding, Decoding):
+            raise ConfigurationError(f'decoding={decoding!r}: expected a falcon_ws_mw.Decoding')
         super().__init__(app)
-        self._asyncapi: dict[str, Any] = {}
         self._check_sends = check_sends
+        self._decoding = decoding
         self._asgi_app: ASGIApp = app  # type: ignore[assignment]  # Falcon narrows the scope to dict
         self._manager = manager
         self._refusals: Refusals = refusals
@@ -163,88 +167,6 @@ class WebSocketLifespan(PassingThrough):
 
     # -- what it knows of the app
 
-    def check_websockets(self) -> None:
-        """Check everything that can be known to be wrong before the first connection.
-
-        The start of the app does so; `falcon-ws-mw check` does it without a server.
-
-        Raises:
-            ConfigurationError: For the first thing that is.
-        """
-        self._checked_dispatcher().routes.check(self._app)
-
-    def find_websocket_problems(self) -> list[ConfigurationError]:
-        """Everything that `check_websockets` would raise, route by route."""
-        try:
-            return list(self._checked_dispatcher().routes.problems(self._app))
-        except ConfigurationError as error:
-            return [error]
-
-    def describe_websockets(self) -> list[ChannelContract]:
-        """What each WebSocket route takes, answers and sends: what documents are made of.
-
-        Raises:
-            ConfigurationError: If a route cannot work, or the router does not show its routes.
-        """
-        return self._checked_dispatcher().routes.contracts(self._app)
-
-    def asyncapi_document(self, **facts: Any) -> dict[str, Any]:
-        """Describe the WebSocket routes by an AsyncAPI 3.0 document.
-
-        Args:
-            facts: As for `add_asyncapi_routes`; what is not given is as it was given there.
-
-        Raises:
-            ConfigurationError: If a route cannot work, or a fact cannot stand in a document.
-        """
-        known = {'title': 'WebSocket API', 'version': '0.0.0', **self._asyncapi, **facts}
-        return asyncapi_document(self.describe_websockets(), **known)
-
-    def add_asyncapi_routes(
-        self,
-        prefix: str = '/asyncapi',
-        *,
-        title: str,
-        version: str,
-        description: str = '',
-        info: Mapping[str, Any] | None = None,
-        servers: Mapping[str, Mapping[str, Any]] | None = None,
-        security_schemes: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> None:
-        """Serve a page of the WebSocket routes, and their AsyncAPI 3.0 document.
-
-        The page is at `prefix`, the document at `prefix` with `.json` and with `.yaml`, which needs
-        the extra `yaml`. They are public, as any route: guard them by a middleware if need be.
-
-        Args:
-            prefix: Where.
-            title: The name of the app.
-            version: The version of what it promises its clients.
-            description: What it is for, in CommonMark.
-            info: Further fields of AsyncAPI's Info Object: `contact`, `license`.
-            servers: Name to AsyncAPI Server Object: `{'host': 'chat.example.com', 'protocol':
-                'wss'}`.
-            security_schemes: Name to AsyncAPI Security Scheme Object.
-        """
-        self._asyncapi = {
-            'title': title,
-            'version': version,
-            'description': description,
-            'info': info,
-            'servers': servers,
-            'security_schemes': security_schemes,
-        }
-        known: tuple[list[ChannelContract], dict[str, Any]] | None = None
-
-        def current() -> dict[str, Any]:
-            nonlocal known
-            channels = self.describe_websockets()
-            if known is None or known[0] != channels:  # a route was added
-                known = channels, self.asyncapi_document()
-            return known[1]
-
-        add_asyncapi_routes(self._app, current, prefix)
-
     # -- ASGI
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -268,6 +190,9 @@ class WebSocketLifespan(PassingThrough):
             raise
         conversation, handshake.conversation = handshake.conversation, None
         if conversation is None:
+            reason = handshake.counted_reason
+            if reason is not None:
+                self._manager.counters.refusals[reason] += 1
             return
         task = asyncio.current_task()
         if task is not None:  # else there is no asyncio, and nobody to end it
@@ -302,6 +227,7 @@ class WebSocketLifespan(PassingThrough):
             event = await receive()
             if event['type'] == 'lifespan.startup':
                 self.check_websockets()
+                self._advise(receive)
             elif event['type'] == 'lifespan.shutdown':
                 await self._stop()  # workers first: they use what the app is about to close
             return event
@@ -320,6 +246,12 @@ class WebSocketLifespan(PassingThrough):
             await send({'type': 'lifespan.startup.failed', 'message': str(error)})
         finally:
             await self._stop()
+
+    def _advise(self, receive: Receive) -> None:
+        """Say what the server's own settings do to the limits."""
+        limits = self._checked_dispatcher().limits
+        for sentence in advice(*server_internals.settings_of(receive), limits):
+            logger.warning('%s', sentence)
 
     def _start(self) -> None:
         self._manager.forget_all()
@@ -380,7 +312,9 @@ class WebSocketLifespan(PassingThrough):
         spoken_by = (envelope, check_sends, *self._app.ws_options.media_handlers.values())
         if spoken_by != self._spoken_by:
             self._spoken_by = spoken_by
-            self._manager.codecs = Codecs(media_of(self._app), envelope, check_sends=check_sends)
+            self._manager.codecs = Codecs(
+                media_of(self._app, self._decoding), envelope, check_sends=check_sends
+            )
 
     def _check_template_is_free(self, uri_template: str) -> None:
         for route in falcon_internals.all_routes(self._app) or ():

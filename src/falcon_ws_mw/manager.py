@@ -8,32 +8,23 @@ one synchronous step: no await stands between a check and what it checked.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 import secrets
 from typing import Any
 
-from falcon import OperationNotAllowed
-
 from falcon_ws_mw import close_codes
+from falcon_ws_mw.addressing import Addressing
 from falcon_ws_mw.backends import Backend, open_backend
-from falcon_ws_mw.codec import Codecs
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Sendable
-from falcon_ws_mw.errors import ConnectionNotFound
-from falcon_ws_mw.fanout import Fanout, Websockets
+from falcon_ws_mw.fanout import Websockets
 from falcon_ws_mw.foreign import SendsFrames, frame_sender
-from falcon_ws_mw.options import SlowConsumer
-from falcon_ws_mw.registry import Registry
-from falcon_ws_mw.reports import DeliveryReport, ManagerStats
+from falcon_ws_mw.listeners import AnyListener, Listeners
+from falcon_ws_mw.reports import ManagerStats, Meter
 from falcon_ws_mw.rooms import check_name
-from falcon_ws_mw.sides import State
-from falcon_ws_mw.sweep import Sweep
-from falcon_ws_mw.topics import check_topic
 from falcon_ws_mw.workers import WorkerSupervisor
 
 
-class WebSocketConnectionManager:
+class WebSocketConnectionManager(Addressing):
     """Keeps the connections of an app, their rooms and their users, and sends to them.
 
     Args:
@@ -45,165 +36,54 @@ class WebSocketConnectionManager:
     """
 
     def __init__(self, backend: str = 'memory://') -> None:
+        super().__init__()
         self.backend: Backend = open_backend(backend)
         self.workers = WorkerSupervisor()
         """The workers of the app that this manager belongs to."""
-        self._registry = registry = Registry()
-        self._connections = registry.connections
-        self._sweep = Sweep(self._connections, registry.remove)
-        self.counters = self._sweep.counters
-        """What happened since the manager was made; `stats()` is the view for others."""
-        self._fanout = Fanout(registry, self.counters)
         self.forgotten: Counter[str] = Counter()
         """Messages that an old `on_websocket` never came back for, by resource."""
+        self.listeners = Listeners()
+        """Who is told of connections, by `on_connect` and its like."""
+        self.meter: Meter | None = None
+        """What measures handlers. To be set before the app serves."""
 
-    @property
-    def codecs(self) -> Codecs:
-        """How messages become frames. The app's wrapper sets it by the app's media handlers."""
-        return self._fanout.codecs
+    # -- who is told
 
-    @codecs.setter
-    def codecs(self, codecs: Codecs) -> None:
-        self._fanout.codecs = codecs
+    def on_connect(self, listener: AnyListener) -> AnyListener:
+        """Have a function called with the `ws` of each connection, once it is accepted.
 
-    # -- to one
-
-    async def send_to_connection(self, connection_id: str, message: Sendable) -> DeliveryReport:
-        """Send to one connection, wherever it is, without waiting for its peer.
+        Listeners run in the connection's own task, before its first message is handled. They may be
+        coroutine functions, and what they raise is logged and harms nobody. Fit as decorators.
 
         Args:
-            connection_id: The connection's `ws.id`.
-            message: A dict, str or bytes goes out as it is; a `Message` in the envelope.
-
-        Returns:
-            What became of it in this process.
+            listener: A function of `(ws)`.
 
         Raises:
-            ConnectionNotFound: If there is no such connection, or it is just ending.
-            TypeError: If the message cannot be encoded.
-            MessageTooBig: If it is longer than the connection's outbox.
+            ConfigurationError: If it is none.
         """
-        connection = self._registry.get(connection_id)
-        report = self._fanout.send([connection], message)
-        if report.dropped and connection.state not in {State.HANDSHAKE, State.OPEN}:
-            raise ConnectionNotFound(connection_id)
-        return report
+        return self.listeners.add('connect', listener)
 
-    async def request_connection(
-        self,
-        connection_id: str,
-        type: str,
-        payload: Any = None,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109  # the peer's, and what it raises says so
-    ) -> Any:
-        """Ask the client of a connection something, and wait for its answer: `ws.request`.
+    def on_disconnect(self, listener: AnyListener) -> AnyListener:
+        """Have a function called when a connection has ended, after its `on_ws_disconnect`.
 
         Args:
-            connection_id: The connection's `ws.id`.
-            type: The message's type.
-            payload: Anything that can be JSON.
-            timeout: How many seconds to wait at most (default: `request_timeout_seconds`).
-
-        Returns:
-            What the reply carries.
+            listener: A function of `(ws, close_code)`. Else like `on_connect`.
 
         Raises:
-            ConnectionNotFound: If there is no such connection.
-            OperationNotAllowed: If nobody of the library reads what its client says
-                (`add_connection`). Else raises like `ws.request`.
+            ConfigurationError: If it is none.
         """
-        connection = self._registry.get(connection_id)
-        websocket: Any = connection.websocket
-        if connection.reader is None:
-            raise OperationNotAllowed(
-                f'connection {connection_id!r} was added by hand, and its own loop reads it'
-            )
-        return await websocket.request(type, payload, timeout=timeout)
+        return self.listeners.add('disconnect', listener)
 
-    # -- to many
-
-    async def broadcast_to_room(
-        self,
-        room: str | Iterable[str],
-        message: Sendable,
-        exclude_ids: Iterable[str] = (),
-        *,
-        coalesce: Hashable = None,
-        slow_consumer: SlowConsumer | None = None,
-    ) -> DeliveryReport:
-        """Send to everybody in a room, or in several (to each once).
-
-        The message is encoded once. Nobody is waited for and no peer's fault is raised.
+    def on_error(self, listener: AnyListener) -> AnyListener:
+        """Have a function called when a method of a resource raises what nobody expected.
 
         Args:
-            room: A room name, or several.
-            message: A dict, str or bytes goes out as it is; a `Message` in the envelope.
-            exclude_ids: Connections that do not get it.
-            coalesce: A key. Where an earlier message to the same room with the same key still
-                waits for a slow peer, this one takes its place in the line: the peer gets the
-                latest price or cursor, not all of them. It may so overtake messages without it.
-            slow_consumer: What the message does where an outbox has no room: `'close'`,
-                `'drop_oldest'` or `'drop_newest'` (default: as each connection's route says).
-
-        Returns:
-            What became of it in this process.
+            listener: A function of `(ws, error)`. Else like `on_connect`.
 
         Raises:
-            InvalidName: If a name is not a room name.
-            TypeError: If the message cannot be encoded; then nobody gets it.
-            MessageTooBig: If it is longer than the outbox of everybody in the room.
+            ConfigurationError: If it is none.
         """
-        if not isinstance(room, str) and isinstance(room, Iterable):
-            room = frozenset(room)
-        members = self._registry.rooms.under('room', room)
-        key = None if coalesce is None else ('room', room, coalesce)
-        return self._fanout.send(
-            members, message, exclude_ids, slow_consumer=slow_consumer, key=key
-        )
-
-    async def broadcast(self, message: Sendable, exclude_ids: Iterable[str] = ()) -> DeliveryReport:
-        """Send to every connection. Else like `broadcast_to_room`."""
-        return self._fanout.send(list(self._connections.values()), message, exclude_ids)
-
-    async def publish(
-        self,
-        topic: str,
-        message: Sendable,
-        exclude_ids: Iterable[str] = (),
-        *,
-        coalesce: Hashable = None,
-        slow_consumer: SlowConsumer | None = None,
-    ) -> DeliveryReport:
-        """Send to everybody with a topic filter that matches (MQTT 3.1.1 §4.7), to each once.
-
-        Args:
-            topic: A topic, without wildcards. Else like `broadcast_to_room`.
-            message: See there.
-            exclude_ids: See there.
-            coalesce: See there; the key is the topic's own.
-            slow_consumer: See there.
-
-        Raises:
-            InvalidTopic: If it is not a topic.
-            TypeError: If the message cannot be encoded; then nobody gets it.
-            MessageTooBig: If it is longer than the outbox of everybody who would get it.
-        """
-        members = self._registry.topics.members(check_topic(topic))
-        key = None if coalesce is None else ('topic', topic, coalesce)
-        return self._fanout.send(
-            members, message, exclude_ids, slow_consumer=slow_consumer, key=key
-        )
-
-    async def send_to_user(self, user_id: str, message: Sendable) -> DeliveryReport:
-        """Send to all connections of a user. Else like `broadcast_to_room`."""
-        return self._fanout.send(self._registry.users.under('user', user_id), message)
-
-    async def broadcast_to_users(
-        self, user_ids: Iterable[str], message: Sendable
-    ) -> DeliveryReport:
-        """Send to all connections of several users. Else like `broadcast_to_room`."""
-        return self._fanout.send(self._registry.users.under('user', user_ids), message)
+        return self.listeners.add('error', listener)
 
     # -- membership from outside a handler
 
@@ -346,7 +226,7 @@ class WebSocketConnectionManager:
             connections_total=self._registry.total,
             topic_filters=len(self._registry.topics),
             forgotten=self.forgotten.total(),
-            **asdict(self.counters),
+            **self.counters.snapshot(),
             workers=self.workers.stats(),
         )
 

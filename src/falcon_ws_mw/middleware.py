@@ -13,8 +13,10 @@ import falcon.asgi
 from falcon.media import MissingDependencyHandler
 
 from falcon_ws_mw import close_codes, falcon_internals, hooks
+from falcon_ws_mw.admission import Admission
 from falcon_ws_mw.adoption import AdoptedConversation
 from falcon_ws_mw.conversation import Conversation
+from falcon_ws_mw.decoding import DEFAULT_DECODING, Decoding
 from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
@@ -28,10 +30,12 @@ from falcon_ws_mw.options import (
     SlowConsumer,
     check_choice,
 )
+from falcon_ws_mw.origins import AllowedOrigins, OriginRule
+from falcon_ws_mw.proxies import Proxies, TrustedProxies
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
 from falcon_ws_mw.responders import ResponderTable
 from falcon_ws_mw.routes import Routes, may_be_ours, own_on_websocket
-from falcon_ws_mw.settings import is_envelope
+from falcon_ws_mw.settings import is_envelope, is_heartbeat
 
 if TYPE_CHECKING:
     from falcon_ws_mw.falcon_internals import App
@@ -72,6 +76,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
     Attributes:
         manager: Where connections become known.
         envelope: The app's envelope.
+        limits: The app's limits.
         routes: Which routes are ours, and what their resources answer.
 
     Args:
@@ -87,9 +92,16 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         disconnect_policy: What becomes of messages that arrived before a client left while a
             handler was busy: `'handle'` (default) handles them, `'drop'` drops and counts them,
             `'cancel'` cancels the busy handler as well.
+        allowed_origins: Of which origins pages may open a socket, on routes that say nothing: see
+            `OriginRule`. By default (`None`) the server's own.
+        trusted_proxies: The proxies whose `Forwarded` and `X-Forwarded-…` headers are believed,
+            for who a client is and which host it asked for: see `Proxies`. By default none.
+        heartbeat_seconds: After how much silence a client that negotiated `falcon-ws.v1` is asked
+            for a sign of life, on routes that say nothing (default `None`: never).
         strict: Whether a route with an `on_websocket` of its own is held to all that the library
-            asks of new routes (default `False`: what its old loop does is left as it was). So far
-            that is how it refuses a handshake: with the status of its `HTTPError`, not a plain 403.
+            asks of new routes (default `False`: what its old loop does is left as it was): it
+            refuses with the status of its `HTTPError`, not a plain 403, and pages of a foreign
+            origin too; and the limits count all that its clients send.
     """
 
     def __init__(
@@ -101,6 +113,9 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         crash_policy: CrashPolicy = 'answer',
         slow_consumer: SlowConsumer = 'close',
         disconnect_policy: DisconnectPolicy = 'handle',
+        allowed_origins: AllowedOrigins = None,
+        trusted_proxies: TrustedProxies = (),
+        heartbeat_seconds: float | None = None,
         strict: bool = False,
     ) -> None:
         check_choice('crash_policy', crash_policy, CrashPolicy)
@@ -112,15 +127,25 @@ class WebSocketDispatchMiddleware(WrapperGuard):
                 f'envelope={envelope!r}: expected a falcon_ws_mw.Envelope, or an object with '
                 '`decode(raw)` and `encode(type, payload, id)`'
             )
+        if not is_heartbeat(heartbeat_seconds):
+            raise ConfigurationError(
+                f'heartbeat_seconds={heartbeat_seconds!r}: expected a number of seconds from 0.1 '
+                'to 86400, or None'
+            )
         self.envelope: AnyEnvelope = envelope
+        self.limits = limits or DEFAULT_LIMITS
+        self._admission = Admission(manager, self.limits, Proxies(trusted_proxies))
         self.routes = Routes(
             RouteSettings(
-                limits=limits or DEFAULT_LIMITS,
+                limits=self.limits,
+                allowed_origins=OriginRule(allowed_origins),
+                heartbeat_seconds=heartbeat_seconds,
                 crash_policy=crash_policy,
                 slow_consumer=slow_consumer,
                 disconnect_policy=disconnect_policy,
                 envelope=envelope,
-            )
+            ),
+            strict=strict,
         )
         self._strict = strict
         self._logged: list[ConfigurationError] = []
@@ -161,11 +186,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             await self._leave_decided(handshake, ws)
         if ws.closed:
             return  # another component has refused or closed: an old loop meets it as ever
-        try:
-            table = self.routes.table(handshake.app, resource, req.uri_template, frozenset(params))
-        except ConfigurationError as error:
-            await self._refuse(handshake, error)
-            raise ConversationStarts from None
+        table = await self._admit(handshake, ws, req, resource, frozenset(params))
         settings = self._settings(resource, table)
         if own is hooks.dispatch:
             handshake.converse = partial(self._converse, handshake, req, settings)
@@ -179,6 +200,38 @@ class WebSocketDispatchMiddleware(WrapperGuard):
                 handshake.conversation = conversation
         raise ConversationStarts
 
+    async def _admit(
+        self,
+        handshake: Handshake,
+        ws: falcon.asgi.WebSocket,
+        req: falcon.asgi.Request,
+        resource: object,
+        fields: frozenset[str],
+    ) -> ResponderTable:
+        """The responders of a route, for whom neither limits nor the origin of his page keep out.
+
+        Raises:
+            ConversationStarts: If the handshake was refused.
+        """
+        try:
+            table = self.routes.table(handshake.app, resource, req.uri_template, fields)
+        except ConfigurationError as error:
+            await self._refuse(handshake, error)
+            raise ConversationStarts from None
+        is_old = own_on_websocket(resource) not in {None, hooks.dispatch}
+        # What an old loop has let in so far it goes on to let in, until it is told not to.
+        lets_pages_in = (
+            is_old and not self._strict and 'allowed_origins' not in table.settings.named
+        )
+        refusal = self._admission.refuse(req, table, lets_pages_in=lets_pages_in)
+        if refusal is None:
+            return table
+        handshake.reason = refusal.reason
+        if handshake.decided:  # another component has accepted
+            await ws.close(close_codes.from_http_status(refusal.error.status_code))
+        await handshake.refuse(refusal.error)
+        raise ConversationStarts
+
     async def _adopt(
         self,
         ws: falcon.asgi.WebSocket,
@@ -190,7 +243,9 @@ class WebSocketDispatchMiddleware(WrapperGuard):
     ) -> None:
         """Run an old loop inside Falcon, which handles what it raises."""
         try:
-            adopted = AdoptedConversation(ws, on_websocket, handshake, req, params, **settings)
+            adopted = AdoptedConversation(
+                ws, on_websocket, handshake, req, params, strict=self._strict, **settings
+            )
         except ConfigurationError as error:
             await self._refuse(handshake, error)
             return
@@ -230,7 +285,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         """
         if not ws.closed:
             logger.error(
-                'another component accepted the handshake of %s before on_ws_connect could: '
+                'another component accepted the handshake of %r before on_ws_connect could: '
                 'accept there, or in none of your process_request_ws and process_resource_ws',
                 handshake.scope['path'],
             )
@@ -284,10 +339,11 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         if error not in self._logged:
             self._logged.append(error)
             logger.error('the handshake is refused: %s', error)
+        handshake.reason = 'configuration'
         await handshake.refuse(falcon.HTTPInternalServerError())
 
 
-def media_of(app: App) -> Media:
+def media_of(app: App, decoding: Decoding = DEFAULT_DECODING) -> Media:
     """The app's own media handlers, where it has any."""
     handlers: Mapping[PayloadType, Any] = app.ws_options.media_handlers
     text = handlers[PayloadType.TEXT]
@@ -299,6 +355,7 @@ def media_of(app: App) -> Media:
         dumps=text.serialize if text_is_own else None,
         load_binary=binary.deserialize if binary_is_usable else None,
         dump_binary=binary.serialize if binary_is_usable else None,
+        decoding=decoding,
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, get_args
+import os
+from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
 from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.origins import OriginRule
 
 CrashPolicy = Literal['answer', 'close']
 """What a handler's unexpected exception does: answer with an error 500, or close 1011."""
@@ -27,41 +29,112 @@ RestartPolicy = Literal['always', 'on_failure', 'never']
 """When a worker that has ended is started again."""
 
 
+class _Range(NamedTuple):
+    """What a limit may be."""
+
+    kind: type[int | float]
+    least: float
+    most: float
+
+    def admits(self, value: object) -> bool:
+        kinds = (int,) if self.kind is int else (int, float)
+        is_number = isinstance(value, kinds) and not isinstance(value, bool)
+        return is_number and self.least <= value <= self.most  # type: ignore[operator]
+
+    def read(self, text: str) -> object:
+        """The number that a text says, or the text itself."""
+        try:
+            return self.kind(text)
+        except ValueError:
+            return text
+
+    def __str__(self) -> str:
+        kind = 'a whole number' if self.kind is int else 'a number'
+        return f'{kind} from {self.least:g} to {self.most:.0f}'
+
+
+_COUNT: Final = _Range(int, 1, 2**31 - 1)
+
+_RANGES: Final[Mapping[str, _Range]] = {
+    'seconds': _Range(float, 0.001, 365 * 86_400),
+    'second': _Range(float, 0.001, 1_000_000),
+    **dict.fromkeys(
+        ('burst', 'bytes', 'connection', 'connections', 'filters', 'messages', 'requests', 'user'),
+        _COUNT,
+    ),
+}
+"""By the last word of a limit's name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much a connection may use. `None` switches a limit off.
 
     An app has one for all its routes; a resource's `ws_limits` overrides the limits that it names.
+    Sizes are in bytes of a whole message, numbers are per process.
 
     Args:
         connect_timeout_seconds: The longest that `on_ws_connect` may take (default 10). Beyond
             it the handshake is refused with 503.
-        max_inbox_messages: The most messages that are read ahead of a busy handler (default 256).
+        handshake_burst: How many handshakes of one client address may come at once, where
+            `handshakes_per_second` is set (default: as many as in a second).
+        handshakes_per_second: The most handshakes of one client address (default none: behind a
+            proxy that is not trusted all clients have one). Beyond it they are refused with 429.
+            Named by a resource, it counts that resource's handshakes.
+        idle_timeout_seconds: How long a client may say nothing (default none). Beyond it the
+            connection is closed with 1001.
+        max_connections: The most connections (default none). Further ones are refused with 503.
+            The app's alone.
+        max_connections_per_user: The most connections of one user (default none). Beyond it
+            `identify` raises `TooManyConnections`, which refuses a handshake with 429. The app's
+            alone.
+        max_inbox_bytes: The most bytes that are read ahead of a busy handler (default 256 KiB).
             Beyond it reading pauses.
-        max_inbox_bytes: The same in bytes (default 256 KiB).
-        max_outbox_messages: The most messages that may wait for the peer (default 1000). What
-            others send beyond it follows the slow-consumer policy; a handler's own sends wait.
-        max_outbox_bytes: The same in bytes (default 1 MiB). No single message may be longer.
+        max_inbox_messages: The same in messages (default 256).
+        max_message_bytes: The longest message that a client may send (default 64 KiB). Beyond it
+            the connection is closed with 1009.
+        max_outbox_bytes: The most bytes that may wait for the peer (default 1 MiB). What others
+            send beyond it follows the slow-consumer policy; a handler's own sends wait. No single
+            message may be longer.
+        max_outbox_messages: The same in messages (default 1000).
         max_pending_requests: The most requests of the server to a client that may wait for their
             answers (default 128).
+        max_rooms_per_connection: The most rooms that a connection may be in (default 128). Beyond
+            it `join_room` raises `TooManyRooms`.
         max_topic_filters: The most topic filters that a client may subscribe to by message
             (default 128).
+        message_burst: How many messages of a connection may come at once (default 200; `None` is as
+            many as in a second).
+        messages_per_second: The most messages of a connection (default 100). Reading slows down to
+            that rate. When messages have been held back for 10 s without a pause of 1 s, the client
+            gets an error 429 and the connection is closed with 3429.
         request_timeout_seconds: How long a client may take to answer a request of the server
             (default 30), where the request itself does not say.
         send_timeout_seconds: How long the server may take over one frame, or over everything that
-            waits once the connection is being closed (default 5). Beyond it the peer is evicted.
+            waits once the connection is being closed, and the peer over its answer to a close
+            (default 5). Beyond it the peer is evicted.
 
     Raises:
-        ConfigurationError: If a limit is not a positive number.
+        ConfigurationError: If a limit is outside its range: counts and sizes are whole numbers from
+            1 to 2,147,483,647, seconds go from 0.001 to a year, rates from 0.001 to 1,000,000.
     """
 
     connect_timeout_seconds: float | None = 10.0
-    max_inbox_messages: int | None = 256
+    handshake_burst: int | None = None
+    handshakes_per_second: float | None = None
+    idle_timeout_seconds: float | None = None
+    max_connections: int | None = None
+    max_connections_per_user: int | None = None
     max_inbox_bytes: int | None = 262_144
-    max_outbox_messages: int | None = 1000
+    max_inbox_messages: int | None = 256
+    max_message_bytes: int | None = 65_536
     max_outbox_bytes: int | None = 1_048_576
+    max_outbox_messages: int | None = 1000
     max_pending_requests: int | None = 128
+    max_rooms_per_connection: int | None = 128
     max_topic_filters: int | None = 128
+    message_burst: int | None = 200
+    messages_per_second: float | None = 100.0
     request_timeout_seconds: float | None = 30.0
     send_timeout_seconds: float | None = 5.0
     _named: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -73,17 +146,57 @@ class Limits:
         return self
 
     def __post_init__(self) -> None:
-        for knob in fields(self):
-            value = getattr(self, knob.name)
-            if value is None or knob.name == '_named':
-                continue
-            kinds = (int, float) if knob.name.endswith('_seconds') else (int,)
-            if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
-                expected = ' or '.join(kind.__name__ for kind in kinds)
+        for name in self.names():
+            value = getattr(self, name)
+            expected = _RANGES[name.rpartition('_')[2]]
+            if value is not None and not expected.admits(value):
                 raise ConfigurationError(
-                    f'Limits.{knob.name}={value!r}: expected {expected} above 0, '
-                    'or None for no limit'
+                    f'Limits.{name}={value!r}: expected {expected}, or None for no limit'
                 )
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of all limits."""
+        return [each.name for each in fields(cls) if each.init]
+
+    @classmethod
+    def from_env(
+        cls, prefix: str = 'FALCON_WS_', environ: Mapping[str, str] | None = None
+    ) -> Limits:
+        """The limits that environment variables name: `FALCON_WS_MAX_MESSAGE_BYTES=131072`.
+
+        Args:
+            prefix: What the variables begin with, and nothing else of the app's.
+            environ: The variables (default `os.environ`). The text `none` switches a limit off.
+
+        Returns:
+            Limits that name those of the variables, the others at their defaults.
+
+        Raises:
+            ConfigurationError: If a variable with the prefix is no limit, or its text is outside
+                the limit's range.
+        """
+        environ = os.environ if environ is None else environ
+        named: dict[str, Any] = {}
+        for variable in sorted(name for name in environ if name.startswith(prefix)):
+            name = variable.removeprefix(prefix).lower()
+            if name not in cls.names():
+                raise ConfigurationError(
+                    f'{variable}: there is no limit {name!r}; there are {", ".join(cls.names())}'
+                )
+            expected = _RANGES[name.rpartition('_')[2]]
+            text = environ[variable].strip()
+            named[name] = None if text.lower() == 'none' else expected.read(text)
+            if named[name] is not None and not expected.admits(named[name]):
+                raise ConfigurationError(
+                    f"{variable}={text!r}: expected {expected}, or 'none' for no limit"
+                )
+        return cls(**named)
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The limits that were named when this object was made."""
+        return self._named
 
     def over(self, base: Limits) -> Limits:
         """The limits of `base`, with those replaced that were named when this object was made."""
@@ -108,6 +221,9 @@ class RouteSettings:
         subprotocols: The subprotocols that are spoken, in the order in which they are preferred,
             each with its envelope; `None` is the route's.
         max_parallel: How many messages of one connection are handled at once.
+        allowed_origins: Of which origins pages may open a socket.
+        heartbeat_seconds: After how much silence a client is asked for a sign of life.
+        named: What the resource says itself, of settings and of limits.
     """
 
     limits: Limits = DEFAULT_LIMITS
@@ -118,6 +234,9 @@ class RouteSettings:
     envelope: AnyEnvelope = DEFAULT_ENVELOPE
     subprotocols: Mapping[str, AnyEnvelope | None] = field(default_factory=dict)
     max_parallel: int = 1
+    allowed_origins: OriginRule = field(default_factory=OriginRule)
+    heartbeat_seconds: float | None = None
+    named: frozenset[str] = field(default=frozenset(), compare=False)
 
     def negotiate(self, offered: Iterable[str]) -> str | None:
         """The first of our subprotocols that a client offers, `None` if there is none."""

@@ -10,7 +10,12 @@ from collections import Counter
 import sys
 
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.errors import ConnectionNotFound, WireFormatMismatch
+from falcon_ws_mw.errors import (
+    ConnectionNotFound,
+    TooManyConnections,
+    TooManyRooms,
+    WireFormatMismatch,
+)
 from falcon_ws_mw.rooms import Membership, check_name
 from falcon_ws_mw.topics import TopicIndex, check_topic_filter
 
@@ -84,9 +89,14 @@ class Registry:
 
         Raises:
             WireFormatMismatch: If those who are in it speak another envelope.
+            TooManyRooms: If it is in as many as it may be.
         """
         check_name('room', room)
         connection = self.get(connection_id)
+        most = connection.limits.max_rooms_per_connection
+        if most is not None and len(connection.rooms) >= most and room not in connection.rooms:
+            connection.keeper.counters.limits_hit['max_rooms_per_connection'] += 1
+            raise TooManyRooms(most)
         spoken = self.rooms.first(room, connection).codec.envelope
         if spoken != connection.codec.envelope:
             raise WireFormatMismatch(room, spoken, connection.codec.envelope)
@@ -115,10 +125,19 @@ class Registry:
         connection.topic_filters -= {topic_filter}
 
     def identify(self, connection_id: str, user_id: str | None) -> None:
-        """Say whose a connection is."""
+        """Say whose a connection is.
+
+        Raises:
+            TooManyConnections: If the user has as many as he may have.
+        """
         if user_id is not None:
             check_name('user', user_id)
         connection = self.get(connection_id)
+        if user_id is not None and user_id != connection.user_id:
+            most = connection.limits.max_connections_per_user
+            if most is not None and self.users.count(user_id) >= most:
+                connection.keeper.counters.limits_hit['max_connections_per_user'] += 1
+                raise TooManyConnections(user_id, most)
         if connection.user_id is not None:
             self.users.discard(connection.user_id, connection)
         if user_id is not None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal, Protocol
 
 WorkerState = Literal['waiting', 'running', 'backing_off', 'finished', 'failed', 'stopped']
 """A worker's state: not started yet, running, pausing before a restart, ended by itself and not
@@ -46,24 +49,42 @@ class Counters:
     """What a process counts as it goes; `ManagerStats` explains each.
 
     Attributes:
+        received: Messages.
         delivered: Messages.
         dropped: Messages.
         coalesced: Messages.
+        throttled: Messages.
         slow_consumers: Connections.
         evicted: Connections.
         not_aborted: Connections.
         abandoned: Messages.
         unmatched_replies: Messages.
+        refusals: Handshakes, by reason.
+        limits_hit: Limit to how often it was hit.
+        errors: Messages, by kind of error.
     """
 
+    received: int = 0
     delivered: int = 0
     dropped: int = 0
     coalesced: int = 0
+    throttled: int = 0
     slow_consumers: int = 0
     evicted: int = 0
     not_aborted: int = 0
     abandoned: int = 0
     unmatched_replies: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
+    limits_hit: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The counts as they stand, by name; nothing in it changes any more."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            name: MappingProxyType(dict(value)) if isinstance(value, Counter) else value
+            for name, value in values.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +97,31 @@ class ManagerStats:
         users: Users that have a connection.
         topic_filters: Topic filters that a connection has subscribed to.
         connections_total: Connections since the manager was made.
+        received: Messages that clients have sent to the routes of the library since then, well
+            formed or not. Of a resource with an `on_websocket` of its own, those that were taken
+            out of its stream.
         delivered: Messages that the manager's sends and broadcasts handed to the server or an
             outbox since then, counted per connection.
         dropped: Messages of theirs that a connection should have got and did not, those included
             that were counted as delivered and gave way in the outbox afterwards.
         coalesced: Messages that were replaced, while they waited, by a newer one with their key.
+        throttled: Messages that were held back since their client sends faster than
+            `messages_per_second`.
         slow_consumers: Connections that were closed because their outbox was full.
-        evicted: Connections that were given up because the server did not take a frame for them
-            within `send_timeout_seconds`.
+        evicted: Connections that were given up because the server did not take a frame for them,
+            or their peer did not answer a close, within `send_timeout_seconds`.
         not_aborted: Those of them whose socket could not be aborted, and was left to the server.
         abandoned: Messages that had arrived and were not handled, since their connection had ended.
         unmatched_replies: Answers of clients to no request that waits for one: they came too late,
             or nobody had asked.
         forgotten: Messages for an `on_ws_*` that its resource's old `on_websocket` never came back
             for.
+        refusals: Handshakes that were refused, by reason: `'origin'`, `'limit'`, `'denied'` (by
+            `on_ws_connect` or a hook), `'crash'`, `'timeout'`, `'configuration'`.
+        limits_hit: Name of a limit to how often it was hit.
+        errors: Messages that were answered with an error, by kind: `'malformed'`, `'unknown_type'`,
+            `'invalid_payload'`, `'http_error'` (raised by the app, or for a name that a client
+            gave), `'crash'`.
         workers: The state of each worker, in the order they were added.
     """
 
@@ -98,13 +130,37 @@ class ManagerStats:
     users: int
     topic_filters: int
     connections_total: int
+    received: int
     delivered: int
     dropped: int
     coalesced: int
+    throttled: int
     slow_consumers: int
     evicted: int
     not_aborted: int
     abandoned: int
     unmatched_replies: int
     forgotten: int
+    refusals: Mapping[str, int]
+    limits_hit: Mapping[str, int]
+    errors: Mapping[str, int]
     workers: tuple[WorkerStats, ...]
+
+
+Outcome = Literal['handled', 'error', 'crash']
+"""How a handler ended: it returned; it raised what a client is told; it raised anything else."""
+
+
+class Meter(Protocol):
+    """What measures handlers: set as `manager.meter` before the app serves."""
+
+    def handled(self, resource: str, type: str, outcome: Outcome, seconds: float) -> None:
+        """A handler has ended.
+
+        Args:
+            resource: The resource's class, by name.
+            type: The message's type as its table has it: never what a client made up. Messages of
+                other types are handled under `'*'` where the resource takes any.
+            outcome: How it ended.
+            seconds: How long it took.
+        """

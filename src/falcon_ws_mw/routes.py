@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from falcon_ws_mw.client_topics import with_client_topics
 from falcon_ws_mw.contract import ChannelContract, contract_of
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.guards import check_loop
+from falcon_ws_mw.heartbeat import with_heartbeat
 from falcon_ws_mw.options import RouteSettings
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource, check_resource
 from falcon_ws_mw.responders import ResponderTable, build_table, has_responders, is_dispatch
@@ -26,10 +28,15 @@ class Routes:
 
     Args:
         settings: What applies where a resource says nothing.
+        strict: Whether it does so beside an old `on_websocket` too.
     """
 
-    def __init__(self, settings: RouteSettings) -> None:
+    def __init__(self, settings: RouteSettings, *, strict: bool = False) -> None:
         self._settings = settings
+        self._settings_of_adopted = settings
+        if not strict:  # else a client of an old loop would be asked for what it never heard of
+            limits = replace(settings.limits, idle_timeout_seconds=None)
+            self._settings_of_adopted = replace(settings, heartbeat_seconds=None, limits=limits)
         self._tables: dict[tuple[type, object], ResponderTable | ConfigurationError] = {}
         self._contracts: dict[int, ChannelContract] = {}
 
@@ -127,16 +134,16 @@ class Routes:
             )
         if uri_template is not None:
             fields = falcon_internals.template_fields(uri_template)
+        adopted = _is_adopted(resource)
         routes = falcon_internals.all_routes(app) or ()
         same_class = [route.fields for route in routes if class_of(route.resource) is cls]
         table = build_table(
             cls,
             fields,
             frozenset().union(*same_class) - fields,
-            settings=self._settings,
+            settings=self._settings_of_adopted if adopted else self._settings,
             short_names=issubclass(cls, WebSocketResource),
         )
-        adopted = _is_adopted(resource)
         if adopted:
             check_loop(cls, table.connect)
         if adopted and table.unhandled is not None:
@@ -144,7 +151,9 @@ class Routes:
                 f'{table.unhandled.name} would never be called: what no on_ws_<type> takes goes to '
                 'on_websocket on this resource; remove one of the two'
             )
-        return with_client_topics(cls, table) if table.settings.client_topics else table
+        if table.settings.client_topics:
+            table = with_client_topics(cls, table)
+        return table if table.settings.heartbeat_seconds is None else with_heartbeat(cls, table)
 
 
 def may_be_ours(resource: object) -> bool:

@@ -204,14 +204,16 @@ class Sender(ABC):
     def is_overdue(self, now: float) -> bool:
         """Whether the server has not taken what it was given, for as long as it may.
 
+        Or the peer has not answered a close. Once that is said, it is one time for both.
+
         Args:
             now: The event loop's time.
         """
         timeout = self.limits.send_timeout_seconds
-        if self._writer is None or timeout is None:
-            return False
-        since = self._writer.since if self._closing_since is None else self._closing_since
-        return now - since >= timeout
+        since = self._closing_since
+        if since is None and self._writer is not None:
+            since = self._writer.since
+        return since is not None and timeout is not None and now - since >= timeout
 
     @abstractmethod
     def evict(self) -> None:
@@ -276,7 +278,8 @@ class Sender(ABC):
         self._writer = None
         if self.state is State.OPEN:
             self.direct = self._send
-        self.keeper.unblocked(self)
+        if self._closing_since is None:
+            self.keeper.unblocked(self)
         self.keeper.counters.dropped += self._line().take_dropped()
 
     @property

@@ -24,6 +24,53 @@ _MAX_STEPS: Final = 200
 """How many objects are looked at for a transport."""
 
 
+_SERVER_SETTINGS: Final = {
+    'uvicorn': ('ws_max_size', 'ws_per_message_deflate', 'timeout_graceful_shutdown', 'ws'),
+    'hypercorn': ('websocket_max_message_size', 'graceful_timeout', 'websocket_ping_interval'),
+}
+
+
+def settings_of(receive: object) -> tuple[str, dict[str, Any]]:
+    """The name of a server, and those of its settings that concern WebSockets.
+
+    Looked for in the object whose method the `receive` of its lifespan is.
+
+    Fall-back: no name and no settings.
+
+    Args:
+        receive: The ASGI receive of a lifespan scope.
+    """
+    config = _attribute(getattr(receive, '__self__', None), 'config')
+    server = type(config).__module__.partition('.')[0]
+    names = _SERVER_SETTINGS.get(server, ())
+    found = {name: _attribute(config, name) for name in names if hasattr(config, name)}
+    protocol = _attribute(config, 'ws_protocol_class')
+    if protocol is not None and 'wsproto' in getattr(protocol, '__module__', ''):
+        found['ws'] = 'wsproto'  # what `--ws auto` took
+    return server, found
+
+
+def pause_reading(send: object, receive: object, task: asyncio.Task[Any] | None = None) -> bool:
+    """Have a server read no more from the socket behind an ASGI connection.
+
+    Fall-back: nothing happens.
+
+    Args:
+        send: See `abort`.
+        receive: See `abort`.
+        task: See `abort`.
+
+    Returns:
+        Whether it was found.
+    """
+    transport = _transport_of(send, receive, task)
+    if transport is None:
+        return False
+    with contextlib.suppress(RuntimeError):  # uvloop's, of one that is paused or closing
+        transport.pause_reading()
+    return True
+
+
 def abort(send: object, receive: object, task: asyncio.Task[Any] | None = None) -> bool:
     """Cut the socket behind an ASGI connection.
 
@@ -40,16 +87,20 @@ def abort(send: object, receive: object, task: asyncio.Task[Any] | None = None) 
     Returns:
         Whether it was found, and cut.
     """
-    starts = [send, receive]
-    frame = getattr(task.get_coro(), 'cr_frame', None) if task is not None else None
-    if frame is not None:
-        starts.append(frame.f_locals.get('self'))
-    transport = _transport_behind(starts)
+    transport = _transport_of(send, receive, task)
     if transport is None:
         return False
     _reset_on_close(transport)
     transport.abort()
     return True
+
+
+def _transport_of(send: object, receive: object, task: asyncio.Task[Any] | None) -> Any:
+    starts = [send, receive]
+    frame = getattr(task.get_coro(), 'cr_frame', None) if task is not None else None
+    if frame is not None:
+        starts.append(frame.f_locals.get('self'))
+    return _transport_behind(starts)
 
 
 def _transport_behind(starts: list[object]) -> Any:

@@ -8,7 +8,7 @@ import inspect
 import re
 from typing import Any, Final, get_args
 
-from falcon_ws_mw.envelope import AnyEnvelope, Envelope, MessageEnvelope
+from falcon_ws_mw.envelope import CLIENT_PROTOCOL, AnyEnvelope, Envelope, MessageEnvelope
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import (
     CrashPolicy,
@@ -17,6 +17,7 @@ from falcon_ws_mw.options import (
     RouteSettings,
     SlowConsumer,
 )
+from falcon_ws_mw.origins import OriginRule
 from falcon_ws_mw.signatures import place
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -57,6 +58,13 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def is_heartbeat(value: object) -> bool:
+    """Whether something says after how much silence a client is asked for a sign of life."""
+    if value is None:
+        return True
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0.1 <= value <= 86400
+
+
 def _is_limits(value: object) -> bool:
     return isinstance(value, Limits)
 
@@ -69,6 +77,9 @@ def _one_of(choices: object) -> tuple[Callable[[object], bool], str]:
     words = get_args(choices)
     return words.__contains__, ' or '.join(map(repr, words))
 
+
+_LIMITS_OF_THE_APP: Final = frozenset({'max_connections', 'max_connections_per_user'})
+"""No resource can have its own."""
 
 _SETTINGS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     'ws_limits': (_is_limits, 'a falcon_ws_mw.Limits'),
@@ -85,6 +96,8 @@ _SETTINGS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
         'a tuple of names, or a dict from name to envelope or None; names are tokens of HTTP',
     ),
     'ws_max_parallel': (is_count, 'a whole number from 1'),
+    'ws_allowed_origins': (lambda value: True, ''),  # `OriginRule` has words of its own
+    'ws_heartbeat_seconds': (is_heartbeat, 'a number of seconds from 0.1 to 86400, or None'),
 }
 """The `ws_…` attributes that configure a route: how each is checked, and what it should be."""
 
@@ -122,6 +135,26 @@ def read_settings(cls: type, app: RouteSettings) -> RouteSettings:
                 f'there are {", ".join(_SETTINGS)}; rename it if it is yours'
             )
     limits: Limits = found.pop('limits', Limits())
+    for name in sorted(limits.named & _LIMITS_OF_THE_APP):
+        raise ConfigurationError(
+            f'{place(cls)}: {cls.__qualname__}.ws_limits names {name}, which counts all '
+            'connections of the app: give it to install(app, limits=Limits(…))'
+        )
+    named = limits.named | frozenset(found)
     if 'subprotocols' in found:
         found['subprotocols'] = _by_name(found['subprotocols'])
-    return replace(app, limits=limits.over(app.limits), **found)
+    if 'allowed_origins' in found:
+        found['allowed_origins'] = _origins(cls, found['allowed_origins'])
+    settings = replace(app, limits=limits.over(app.limits), named=named, **found)
+    if settings.heartbeat_seconds is None or CLIENT_PROTOCOL in settings.subprotocols:
+        return settings
+    return replace(settings, subprotocols={**settings.subprotocols, CLIENT_PROTOCOL: None})
+
+
+def _origins(cls: type, value: Any) -> OriginRule:
+    try:
+        return OriginRule(value.__func__ if isinstance(value, staticmethod) else value)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f'{place(cls)}: {cls.__qualname__}.ws_allowed_origins: {error}'
+        ) from None

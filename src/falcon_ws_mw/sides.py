@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from falcon_ws_mw.asgi import Event
+from falcon_ws_mw.logs import ClientFaults
 from falcon_ws_mw.reports import Counters
 
 
@@ -32,14 +33,18 @@ class Reader(Protocol):
 
     in_hand: Event | None
 
+    @property
+    def owner(self) -> object:
+        """The task that converses, and so reads until the end; `None` where nobody does."""
+
     def read_ahead(self) -> None:
         """Its handler takes long."""
 
     def hung_up(self, *, waits: bool) -> None:
         """We have said close, which waits behind something or does not."""
 
-    def evicted(self) -> None:
-        """The peer was given up."""
+    def evicted(self, missed: str) -> None:
+        """The peer was given up, for what it did not do in time."""
 
 
 class Asked(Protocol):
@@ -62,10 +67,17 @@ class Kept(Protocol):
     reader: Reader | None
 
     def is_overdue(self, now: float) -> bool:
-        """Whether the server has not taken what it was given, for as long as it may."""
+        """Whether server or peer have not done what they were asked, for as long as they may."""
 
     def evict(self) -> None:
         """Give the peer up."""
+
+
+class Look(Protocol):
+    """A connection that must not be silent for ever."""
+
+    def look(self, now: float) -> bool:
+        """See what there is to do, and say whether to look again."""
 
 
 class Keeper:
@@ -73,13 +85,21 @@ class Keeper:
 
     Attributes:
         counters: Where drops and evictions are counted.
+        faults: Where the log is told of clients.
     """
 
     def __init__(self) -> None:
         self.counters = Counters()
+        self.faults = ClientFaults()
 
     def blocked(self, connection: Kept) -> None:
         """Its send has just blocked."""
+
+    def closing(self, connection: Kept) -> None:
+        """It has said close, and its peer is to answer."""
+
+    def watch(self, watch: Look) -> None:
+        """It must not be silent for ever."""
 
     def unblocked(self, connection: Kept) -> None:
         """Nothing of it waits any more."""

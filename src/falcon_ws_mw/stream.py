@@ -50,23 +50,25 @@ class Source:
         is_answer: Takes the answers to what the server has asked out of what is read.
         noticed_end: Told of the end of the connection, as soon as it is read.
         pending: The last event that was read, until it is received.
+        last: The last event that was read.
         ended: Whether the end of the connection has been read.
     """
 
-    __slots__ = ('_receive', 'ended', 'is_answer', 'noticed_end', 'pending')
+    __slots__ = ('_receive', 'ended', 'is_answer', 'last', 'noticed_end', 'pending')
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self.is_answer: Callable[[Event], bool] = lambda event: False
         self.noticed_end: Callable[[Event], None] = lambda event: None
         self.pending: Event | None = None
+        self.last: Event | None = None
         self.ended = False
 
     async def __call__(self) -> Event:
         """Read."""
-        event = await self._receive()
+        event = self.last = await self._receive()
         while event['type'] == 'websocket.receive' and self.is_answer(event):
-            event = await self._receive()
+            event = self.last = await self._receive()
         self.pending = event
         self.ended = event['type'] == 'websocket.disconnect'
         if self.ended:

@@ -12,7 +12,7 @@ import logging
 from typing import Final
 
 from falcon_ws_mw.asgi import Event
-from falcon_ws_mw.sides import Keeper, Kept, Reader
+from falcon_ws_mw.sides import Keeper, Kept, Look, Reader
 
 logger = logging.getLogger('falcon_ws_mw')
 
@@ -33,6 +33,7 @@ class Sweep(Keeper):
         self._connections = connections
         self._forget = forget
         self._blocked: set[Kept] = set()
+        self._watches: list[Look] = []
         self._busy: dict[Reader, Event | None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -52,8 +53,17 @@ class Sweep(Keeper):
         self._blocked.add(connection)
         self.start()
 
+    def closing(self, connection: Kept) -> None:
+        """It has said close: see whether its peer ever answers."""
+        self.blocked(connection)
+
+    def watch(self, watch: Look) -> None:
+        """See that it is not silent for ever."""
+        self._watches.append(watch)
+        self.start()
+
     def unblocked(self, connection: Kept) -> None:
-        """Nothing of it waits any more."""
+        """Nobody waits for it any more."""
         self._blocked.discard(connection)
 
     def lost(self, connection: Kept) -> None:
@@ -69,6 +79,7 @@ class Sweep(Keeper):
                 connection.evict()
             except Exception:  # one of them, say of another event loop, costs nobody else
                 logger.exception('connection %s could not be evicted', connection.id)
+        self._watches = [watch for watch in self._watches if self._is_to_stay(watch, now)]
         before = self._busy
         self._busy = {
             reader: reader.in_hand
@@ -80,3 +91,10 @@ class Sweep(Keeper):
                 reader.read_ahead()
         if self._connections or self._blocked:
             self.start()
+
+    def _is_to_stay(self, watch: Look, now: float) -> bool:
+        try:
+            return watch.look(now)
+        except Exception:  # an envelope of the app, say; it costs nobody else
+            logger.exception('a silent connection could not be looked at')
+            return False

@@ -7,10 +7,16 @@ from typing import Any, Final
 
 from falcon_ws_mw.close_codes import CLOSE_CODES
 from falcon_ws_mw.contract import ChannelContract
+from falcon_ws_mw.envelope import CLIENT_PROTOCOL
 
 _LIMITS: Final[Mapping[str, str]] = {
     'connect_timeout_seconds': 'A handshake that takes longer than {} s is refused (503).',
     'send_timeout_seconds': 'A client that takes nothing for {} s is disconnected.',
+    'idle_timeout_seconds': 'A client that says nothing for {} s is disconnected (1001).',
+    'max_message_bytes': 'A message of a client has at most {} bytes; a longer one ends the '
+    'connection (1009).',
+    'messages_per_second': 'A client that sends more than {} messages a second is read more '
+    'slowly, and disconnected if it goes on (3429).',
     'max_outbox_bytes': 'The server sends no message of more than {} bytes.',
     'max_topic_filters': 'A connection subscribes to at most {} topic filters.',
     'request_timeout_seconds': 'A client answers a request of the server within {} s, unless the '
@@ -61,10 +67,20 @@ def _paragraphs(channel: ChannelContract) -> Iterator[str]:
         yield 'Other messages than these are possible: this resource handles them in its own way.'
     yield from _about_subprotocols(channel)
     sentences = [
+        *_about_heartbeat(channel),
         *(_LIMITS[name].format(_shown(value)) for name, value in limits_of(channel).items()),
         _SLOW[channel.settings.slow_consumer],
     ]
     yield 'Limits:\n\n' + '\n'.join(f'- {sentence}' for sentence in sentences)
+
+
+def _about_heartbeat(channel: ChannelContract) -> Iterator[str]:
+    seconds = channel.settings.heartbeat_seconds
+    if seconds is not None:
+        yield (
+            f'A client that speaks `{CLIENT_PROTOCOL}` and has been silent for {_shown(seconds)} s '
+            'is sent a `ping`, and has to say something.'
+        )
 
 
 def _shown(value: float) -> str:

@@ -1,0 +1,181 @@
+"""How connections are reached: send has one addressee, broadcast many, publish a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from falcon import OperationNotAllowed
+
+from falcon_ws_mw.codec import Codecs
+from falcon_ws_mw.envelope import Sendable
+from falcon_ws_mw.errors import ConnectionNotFound
+from falcon_ws_mw.fanout import Fanout
+from falcon_ws_mw.options import SlowConsumer
+from falcon_ws_mw.registry import Registry
+from falcon_ws_mw.reports import DeliveryReport
+from falcon_ws_mw.sides import State
+from falcon_ws_mw.sweep import Sweep
+from falcon_ws_mw.topics import check_topic
+
+
+class Addressing:
+    """Sends to connections by what they are known by."""
+
+    def __init__(self) -> None:
+        self._registry = registry = Registry()
+        self._connections = registry.connections
+        self._sweep = Sweep(self._connections, registry.remove)
+        self.counters = self._sweep.counters
+        """What happened since the manager was made; `stats()` is the view for others."""
+        self.faults = self._sweep.faults
+        """Where the log is told of clients."""
+        self._fanout = Fanout(registry, self.counters)
+
+    @property
+    def codecs(self) -> Codecs:
+        """How messages become frames. The app's wrapper sets it by the app's media handlers."""
+        return self._fanout.codecs
+
+    @codecs.setter
+    def codecs(self, codecs: Codecs) -> None:
+        self._fanout.codecs = codecs
+
+    # -- to one
+
+    async def send_to_connection(self, connection_id: str, message: Sendable) -> DeliveryReport:
+        """Send to one connection, wherever it is, without waiting for its peer.
+
+        Args:
+            connection_id: The connection's `ws.id`.
+            message: A dict, str or bytes goes out as it is; a `Message` in the envelope.
+
+        Returns:
+            What became of it in this process.
+
+        Raises:
+            ConnectionNotFound: If there is no such connection, or it is just ending.
+            TypeError: If the message cannot be encoded.
+            MessageTooBig: If it is longer than the connection's outbox.
+        """
+        connection = self._registry.get(connection_id)
+        report = self._fanout.send([connection], message)
+        if report.dropped and connection.state not in {State.HANDSHAKE, State.OPEN}:
+            raise ConnectionNotFound(connection_id)
+        return report
+
+    async def request_connection(
+        self,
+        connection_id: str,
+        type: str,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # the peer's, and what it raises says so
+    ) -> Any:
+        """Ask the client of a connection something, and wait for its answer: `ws.request`.
+
+        Args:
+            connection_id: The connection's `ws.id`.
+            type: The message's type.
+            payload: Anything that can be JSON.
+            timeout: How many seconds to wait at most (default: `request_timeout_seconds`).
+
+        Returns:
+            What the reply carries.
+
+        Raises:
+            ConnectionNotFound: If there is no such connection.
+            OperationNotAllowed: If nobody of the library reads what its client says
+                (`add_connection`). Else raises like `ws.request`.
+        """
+        connection = self._registry.get(connection_id)
+        websocket: Any = connection.websocket
+        if connection.reader is None:
+            raise OperationNotAllowed(
+                f'connection {connection_id!r} was added by hand, and its own loop reads it'
+            )
+        return await websocket.request(type, payload, timeout=timeout)
+
+    # -- to many
+
+    async def broadcast_to_room(
+        self,
+        room: str | Iterable[str],
+        message: Sendable,
+        exclude_ids: Iterable[str] = (),
+        *,
+        coalesce: Hashable = None,
+        slow_consumer: SlowConsumer | None = None,
+    ) -> DeliveryReport:
+        """Send to everybody in a room, or in several (to each once).
+
+        The message is encoded once. Nobody is waited for and no peer's fault is raised.
+
+        Args:
+            room: A room name, or several.
+            message: A dict, str or bytes goes out as it is; a `Message` in the envelope.
+            exclude_ids: Connections that do not get it.
+            coalesce: A key. Where an earlier message to the same room with the same key still
+                waits for a slow peer, this one takes its place in the line: the peer gets the
+                latest price or cursor, not all of them. It may so overtake messages without it.
+            slow_consumer: What the message does where an outbox has no room: `'close'`,
+                `'drop_oldest'` or `'drop_newest'` (default: as each connection's route says).
+
+        Returns:
+            What became of it in this process.
+
+        Raises:
+            InvalidName: If a name is not a room name.
+            TypeError: If the message cannot be encoded; then nobody gets it.
+            MessageTooBig: If it is longer than the outbox of everybody in the room.
+        """
+        if not isinstance(room, str) and isinstance(room, Iterable):
+            room = frozenset(room)
+        members = self._registry.rooms.under('room', room)
+        key = None if coalesce is None else ('room', room, coalesce)
+        return self._fanout.send(
+            members, message, exclude_ids, slow_consumer=slow_consumer, key=key
+        )
+
+    async def broadcast(self, message: Sendable, exclude_ids: Iterable[str] = ()) -> DeliveryReport:
+        """Send to every connection. Else like `broadcast_to_room`."""
+        return self._fanout.send(list(self._connections.values()), message, exclude_ids)
+
+    async def publish(
+        self,
+        topic: str,
+        message: Sendable,
+        exclude_ids: Iterable[str] = (),
+        *,
+        coalesce: Hashable = None,
+        slow_consumer: SlowConsumer | None = None,
+    ) -> DeliveryReport:
+        """Send to everybody with a topic filter that matches (MQTT 3.1.1 §4.7), to each once.
+
+        Args:
+            topic: A topic, without wildcards. Else like `broadcast_to_room`.
+            message: See there.
+            exclude_ids: See there.
+            coalesce: See there; the key is the topic's own.
+            slow_consumer: See there.
+
+        Raises:
+            InvalidTopic: If it is not a topic.
+            TypeError: If the message cannot be encoded; then nobody gets it.
+            MessageTooBig: If it is longer than the outbox of everybody who would get it.
+        """
+        members = self._registry.topics.members(check_topic(topic))
+        key = None if coalesce is None else ('topic', topic, coalesce)
+        return self._fanout.send(
+            members, message, exclude_ids, slow_consumer=slow_consumer, key=key
+        )
+
+    async def send_to_user(self, user_id: str, message: Sendable) -> DeliveryReport:
+        """Send to all connections of a user. Else like `broadcast_to_room`."""
+        return self._fanout.send(self._registry.users.under('user', user_id), message)
+
+    async def broadcast_to_users(
+        self, user_ids: Iterable[str], message: Sendable
+    ) -> DeliveryReport:
+        """Send to all connections of several users. Else like `broadcast_to_room`."""
+        return self._fanout.send(self._registry.users.under('user', user_ids), message)

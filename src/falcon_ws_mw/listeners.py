@@ -1,0 +1,55 @@
+"""Who is told when a connection begins, ends, or has a handler that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+import inspect
+import logging
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from falcon_ws_mw.errors import ConfigurationError
+
+logger = logging.getLogger('falcon_ws_mw')
+
+Listener: TypeAlias = Callable[..., Awaitable[None] | None]
+AnyListener = TypeVar('AnyListener', bound=Listener)
+
+Occasion = Literal['connect', 'disconnect', 'error']
+
+_TOLD = {'connect': ('ws',), 'disconnect': ('ws', 'close_code'), 'error': ('ws', 'error')}
+
+
+class Listeners:
+    """The functions that an app wants called, in the order in which they were added."""
+
+    __slots__ = ('_by_occasion',)
+
+    def __init__(self) -> None:
+        self._by_occasion: dict[str, tuple[Listener, ...]] = {}
+
+    def add(self, occasion: Occasion, listener: AnyListener) -> AnyListener:
+        """Have a function called.
+
+        Raises:
+            ConfigurationError: If it cannot be called with what it is told.
+        """
+        told = _TOLD[occasion]
+        try:
+            inspect.signature(listener).bind(*told)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f'on_{occasion}({listener!r}): expected a function, or a coroutine function, of '
+                f'({", ".join(told)})'
+            ) from None
+        self._by_occasion[occasion] = (*self._by_occasion.get(occasion, ()), listener)
+        return listener
+
+    async def tell(self, occasion: Occasion, *told: Any) -> None:
+        """Call those of an occasion. What one raises is logged, and costs nobody else anything."""
+        for listener in self._by_occasion.get(occasion, ()):
+            try:
+                waiting = listener(*told)
+                if inspect.isawaitable(waiting):
+                    await waiting
+            except Exception:
+                logger.exception('a listener of on_%s failed: %r', occasion, listener)

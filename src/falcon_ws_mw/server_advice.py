@@ -1,0 +1,58 @@
+"""What a server's own settings do to the library's limits, in plain words, once at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from falcon_ws_mw.options import Limits
+
+FAR_ABOVE: Final = 16
+"""A server that takes messages so many times as long as the limit undermines it."""
+
+
+def advice(server: str, settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
+    """What is to be changed on the server's command line, and why.
+
+    Args:
+        server: The server: `'uvicorn'` or `'hypercorn'`; of others nothing is known.
+        settings: Its settings, by their names there. What is missing is not known either.
+        limits: The limits of the app.
+    """
+    if server == 'uvicorn':
+        yield from _uvicorn(settings, limits)
+    elif server == 'hypercorn':
+        yield from _hypercorn(settings, limits)
+
+
+def _uvicorn(settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
+    longest, most = settings.get('ws_max_size'), limits.max_message_bytes
+    if most is not None and longest is not None and longest > FAR_ABOVE * most:
+        yield (
+            f'uvicorn reads messages of up to {longest} bytes before max_message_bytes={most} can '
+            f'refuse them: start it with --ws-max-size {most}'
+        )
+    if settings.get('ws_per_message_deflate') and settings.get('ws') == 'wsproto':
+        yield (
+            'uvicorn inflates compressed messages under --ws wsproto before it measures them, so '
+            'that a small one may take all memory: start it with --ws-per-message-deflate false'
+        )
+    if 'timeout_graceful_shutdown' in settings and settings['timeout_graceful_shutdown'] is None:
+        yield (
+            'uvicorn waits for ever at its shutdown for a client that does not read: start it with '
+            '--timeout-graceful-shutdown 10'
+        )
+
+
+def _hypercorn(settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
+    longest, most = settings.get('websocket_max_message_size'), limits.max_message_bytes
+    if most is not None and longest is not None and longest > FAR_ABOVE * most:
+        yield (
+            f'hypercorn reads messages of up to {longest} bytes before max_message_bytes={most} '
+            f'can refuse them: set websocket_max_message_size = {most} in its configuration'
+        )
+    yield (
+        'hypercorn inflates compressed messages before it measures them, so that a small one may '
+        'take all memory, and cannot be told not to: put a proxy in front of it that drops '
+        'Sec-WebSocket-Extensions, or take another server'
+    )
