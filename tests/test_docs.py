@@ -11,6 +11,7 @@ from functools import wraps
 import inspect
 import itertools
 import json
+import logging
 import os
 from pathlib import Path
 import re
@@ -23,6 +24,7 @@ from typing import Any, TypeVar, cast, get_args
 from asgi_lifespan import LifespanManager
 import falcon
 import falcon.asgi
+import falcon.testing
 from falcon.testing import ASGIConductor
 import pydantic
 import pytest
@@ -30,6 +32,7 @@ import pytest
 from falcon_ws_mw import (
     CLOSE_CODES,
     ConfigurationError,
+    Decoding,
     DeliveryReport,
     Envelope,
     InvalidPayload,
@@ -38,6 +41,7 @@ from falcon_ws_mw import (
     ManagerStats,
     ReplyError,
     ReplyTimeout,
+    TooManyConnections,
     TooManyRequests,
     UnknownMessageType,
     WebSocket,
@@ -54,11 +58,12 @@ from falcon_ws_mw import (
     topic_matches,
 )
 from falcon_ws_mw.options import DisconnectPolicy, SlowConsumer
+from falcon_ws_mw.origins import OriginRule
 from falcon_ws_mw.reports import Counters, WorkerState
 from falcon_ws_mw.settings import _SETTINGS
 
 from .asyncapi_tools import unavailable
-from .servers import PATIENCE_SECONDS, serve
+from .servers import IMPLEMENTATIONS, PATIENCE_SECONDS, serve
 
 Anything = TypeVar('Anything')
 
@@ -508,18 +513,6 @@ async def test_the_prices_of_the_page_of_slow_peers_arrive(monkeypatch: pytest.M
     assert message == {'type': 'price', 'payload': {'item': 'tea', 'price': 3}}
 
 
-async def test_the_origin_check_refuses_foreign_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = Page(DOCS / 'deploying.md', monkeypatch).apps[1]
-    async with ASGIConductor(app) as conductor:
-        async with conductor.simulate_ws('/chat/x', headers={'Origin': 'https://chat.example'}):
-            pass
-        with pytest.raises(falcon.WebSocketDisconnected) as refused:
-            async with conductor.simulate_ws('/chat/x', headers={'Origin': 'https://evil.example'}):
-                pass
-
-    assert refused.value.code == 3403
-
-
 def test_the_tests_of_the_testing_page_pass(tmp_path: Path) -> None:
     blocks = blocks_of(DOCS / 'testing.md', 'python')
     files = {block.file_name: block.text for block in blocks if block.file_name}
@@ -762,6 +755,220 @@ def test_the_command_line_says_what_its_page_shows(tmp_path: Path) -> None:
         assert done.stdout.replace(f'{tmp_path}/', '') == expected
 
 
+# -- what the page of security says
+
+
+PARTNER, OWN = 'https://partner.example', 'https://chat.example'
+
+
+@pytest.mark.parametrize(
+    ('allowed', 'admitted', 'others'), table_of('security.md', '`allowed_origins`')
+)
+def test_the_table_of_origins(
+    allowed: str, admitted: str, others: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = Page(DOCS / 'security.md', monkeypatch).names
+    rule = OriginRule(eval(code_in(allowed)[0], names))  # noqa: S307  # our own
+    request = falcon.testing.create_asgi_req()
+    for cell, expected in ((admitted, True), (others, False)):
+        origins = code_in(cell) + [OWN] * ('own origin' in cell)
+        origins += [PARTNER] * ('any other' in cell)
+        for origin in origins:
+            assert rule.admits(origin, OWN, request) is expected, origin
+        assert rule.admits(None, OWN, request)
+
+
+async def welcome(app: Any, path: str, **scope: Any) -> int:
+    """Connect once; the close code, or 0 if the client was let in."""
+    code = 0
+    async with ASGIConductor(app) as conductor:
+        try:
+            async with conductor.simulate_ws(path, **scope):
+                pass
+        except falcon.WebSocketDisconnected as refused:
+            code = refused.code
+    return code
+
+
+COOKIE = 'user=ada'
+
+
+@pytest.mark.parametrize(
+    ('path', 'origin', 'code'),
+    [
+        ('/chat/garden', 'https://chat.example', 0),
+        ('/chat/garden', 'https://preview-7.example', 0),
+        ('/chat/garden', 'https://evil.example', 3403),
+        ('/prices', 'https://evil.example', 0),
+        ('/admin', 'https://admin.chat.example', 0),
+        ('/admin', 'https://chat.example', 3403),
+    ],
+)
+async def test_who_may_come_in_by_the_page_of_security(
+    path: str, origin: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Page(DOCS / 'security.md', monkeypatch).apps[1]
+    headers = {'Origin': origin, 'Cookie': COOKIE}
+
+    assert await welcome(app, path, headers=headers, host='chat.example', scheme='wss') == code
+
+
+async def test_the_trap_of_a_proxy_is_as_its_page_shows(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    apps = Page(DOCS / 'security.md', monkeypatch).apps
+    (shown_line,) = blocks_of(DOCS / 'security.md', 'text')
+    headers = {'Origin': OWN, 'Cookie': COOKIE, 'X-Forwarded-Proto': 'https'}
+
+    assert await welcome(apps[0], '/chat/x', headers=headers, host='chat.example') == 3403
+    assert [each.getMessage() for each in caplog.records if 'origin' in each.getMessage()] == [
+        shown_line.text.strip()
+    ]
+    trusting = apps[2]
+    for peer, code in (('10.1.2.3', 0), ('192.0.2.1', 3403)):
+        outer = as_seen_from(trusting, peer)
+        assert await welcome(outer, '/chat/x', headers=headers, host='chat.example') == code
+
+
+def as_seen_from(app: Any, peer: str) -> Any:
+    """An app to which everybody connects from one address, in the form that servers give it."""
+
+    async def seen(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, 'client': (peer, 50_000)}, receive, send)
+
+    return seen
+
+
+def test_the_environment_comes_above_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    (console,) = [
+        block for block in blocks_of(DOCS / 'security.md', 'console') if 'FALCON_WS_' in block.text
+    ]
+    named = dict(re.findall(r'(FALCON_WS_\w+)=(\S+)', console.text))
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    limits = Limits.from_env(environ=named).over(Limits(message_burst=50))
+
+    assert (limits.messages_per_second, limits.max_inbox_bytes, limits.message_burst) == (
+        20,
+        None,
+        50,
+    )
+    assert Page(DOCS / 'security.md', monkeypatch).apps
+
+
+@pytest.mark.parametrize('ws', IMPLEMENTATIONS)
+async def test_query_strings_can_be_hidden(
+    ws: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = Page(DOCS / 'security.md', monkeypatch)
+    loggers = [logging.getLogger(name) for name in ('uvicorn.error', 'uvicorn.access')]
+    caplog.set_level(logging.INFO)
+    try:
+        for is_hidden in (False, True):
+            if is_hidden:
+                page.names['hide_query_strings']()
+            caplog.clear()
+            async with serve(page.apps[1], ws, access_log=False) as server:
+                async with server.client('/prices?token=SECRET'):
+                    pass
+
+            assert '/prices' in caplog.text
+            assert ('SECRET' in caplog.text) is not is_hidden
+            ours = [each.getMessage() for each in caplog.records if each.name == 'falcon_ws_mw']
+            assert 'SECRET' not in str(ours)
+    finally:
+        for each in loggers:
+            each.filters.clear()
+
+
+def test_each_kind_of_line_about_clients_is_in_its_table() -> None:
+    sources = (ROOT / 'src' / 'falcon_ws_mw').glob('**/*.py')
+    said = re.compile(r"(?:faults\.warn|_hit|_break_off)\(\s*'(\w+)'")
+    kinds = {kind for source in sources for kind in said.findall(source.read_text())}
+
+    assert {cell.strip('`') for cell in first_column('security.md', '`fault`')} == kinds
+
+
+def test_each_test_that_is_named_is_there() -> None:
+    named = set(re.findall(r'`(tests/[\w./]+)`', (DOCS / 'security.md').read_text()))
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+SAYING_TYPES = 'socket.addEventListener("message", ({data}) => console.log(JSON.parse(data).type))'
+
+
+async def test_the_page_in_javascript_stays_as_long_as_it_answers() -> None:
+    (snippet,) = blocks_of(DOCS / 'security.md', 'js')
+    asked = {'ping': 0, 'pong': 0}
+
+    class Beating:
+        ws_heartbeat_seconds = 0.3
+
+        async def on_ws_hello(self, ws: object) -> str:
+            return 'hello'
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Beating())
+    codes: list[int] = []
+    app.ws_connection_manager.on_disconnect(lambda ws, code: codes.append(code))
+    async with serve(app) as served:
+        hurried = snippet.text.replace('25_000', '5_000')
+        node = await asyncio.create_subprocess_exec(
+            *node_with_websockets(),
+            '--eval',
+            f'const address = "ws://127.0.0.1:{served.port}/ws";{hurried}{SAYING_TYPES}',
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert node.stdout
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                for _ in range(4):  # without an answer there would be no third
+                    asked[(await node.stdout.readline()).decode().strip()] += 1
+            assert asked == {'ping': 4, 'pong': 0}
+            assert not codes
+        finally:
+            node.kill()
+            await node.wait()
+
+
+async def test_the_page_in_javascript_asks_a_server_that_is_silent() -> None:
+    (snippet,) = blocks_of(DOCS / 'security.md', 'js')
+
+    class Beating:
+        ws_heartbeat_seconds = 60
+
+        async def on_ws_hello(self, ws: object) -> str:
+            return 'hello'
+
+    class Silent:
+        ws_subprotocols = ('falcon-ws.v1',)
+
+        async def on_ws_ping(self, ws: object) -> None:
+            """Say nothing."""
+
+    app = install(falcon.asgi.App())
+    app.add_route('/beating', Beating())
+    app.add_route('/silent', Silent())
+    async with serve(app) as served:
+        for path, said in (('beating', b'pong'), ('silent', b'closed')):
+            hurried = snippet.text.replace('25_000', '200').replace('10_000', '300')
+            node = await asyncio.create_subprocess_exec(
+                *node_with_websockets(),
+                '--eval',
+                f'const address = "ws://127.0.0.1:{served.port}/{path}";{hurried}'
+                f'{SAYING_TYPES};socket.addEventListener("close", () => console.log("closed"))',
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert node.stdout
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    assert (await node.stdout.readline()).strip() == said
+            finally:
+                node.kill()
+                await node.wait()
+
+
 # -- what the tables say
 
 
@@ -810,6 +1017,13 @@ class Failing:
     async def on_ws_not_found(self, ws: Any) -> None:
         await ws.manager.send_to_connection('nobody', {})
 
+    async def on_ws_too_many_rooms(self, ws: Any) -> None:
+        for number in range(129):
+            await ws.join_room(str(number))
+
+    async def on_ws_too_many_connections(self, ws: Any) -> None:
+        raise TooManyConnections('secret', 1)
+
     async def on_ws_reply_error(self, ws: Any) -> None:
         raise ReplyError('ask', 'secret')
 
@@ -831,6 +1045,9 @@ class Failing:
 
 FAILURES: dict[str, list[str | bytes]] = {
     'the frame is not JSON': ['{', '', '{"type": "fine", "payload": NaN}', '"\\ud800"'],
+    'it is nested deeper than `max_depth`': [
+        f'{{"type": "fine", "payload": {"[" * 32}{"]" * 32}}}',
+    ],
     'the message is not an object': ['[]', '1', 'null'],
     '`type` is missing, or no text': ['{}', '{"type": 1}'],
     '`id` is null, or neither text nor a whole number within ±(2⁵³-1)': [
@@ -846,6 +1063,8 @@ FAILURES: dict[str, list[str | bytes]] = {
     'the handler raises `InvalidName`': ['{"type": "invalid_name"}'],
     'the handler raises `InvalidTopic`': ['{"type": "invalid_topic"}'],
     'the handler raises `ConnectionNotFound`': ['{"type": "not_found"}'],
+    'the handler raises `TooManyRooms`': ['{"type": "too_many_rooms"}'],
+    'the handler raises `TooManyConnections`': ['{"type": "too_many_connections"}'],
     'the handler raises `ReplyError`: the client answered a request with an error': [
         '{"type": "reply_error"}'
     ],
@@ -1063,7 +1282,29 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     '`ws_client_topics` and a handler for `subscribe` or `unsubscribe`': lambda: app_of(
         ws_client_topics=True, ws_authorize=authorize, on_ws_subscribe=handler
     ),
-    'a limit that is no positive number': lambda: Limits(connect_timeout_seconds=0),
+    'a limit that is out of its range': lambda: Limits(connect_timeout_seconds=0),
+    '`max_connections` or `max_connections_per_user` in a `ws_limits`': lambda: app_of(
+        on_ws_x=handler, ws_limits=Limits(max_connections=1)
+    ),
+    'a variable that `Limits.from_env` does not know, or whose value is out of range': lambda: (
+        Limits.from_env('X_', {'X_MAX_MESSAGES': '1'})
+    ),
+    '`allowed_origins` or `ws_allowed_origins` with what is no origin': lambda: app_of(
+        on_ws_x=handler, ws_allowed_origins='chat.example'
+    ),
+    '`trusted_proxies` with what is neither an address nor a network': lambda: install(
+        falcon.asgi.App(), trusted_proxies='proxy.example'
+    ),
+    '`heartbeat_seconds` that is no number from 0.1 to 86400': lambda: install(
+        falcon.asgi.App(), heartbeat_seconds=0
+    ),
+    '`ws_heartbeat_seconds` and a handler for `ping` or `pong`': lambda: app_of(
+        on_ws_ping=handler, ws_heartbeat_seconds=20
+    ),
+    'an option of `Decoding` that it does not have': lambda: Decoding(max_depth=0),
+    '`install(decoding=…)` with what is no `Decoding`': lambda: install(
+        falcon.asgi.App(), decoding=cast('Any', 'strict')
+    ),
     '`on_ws_unhandled` beside an `on_websocket`': lambda: app_of(
         on_ws_unhandled=take_frame, on_websocket=old_loop
     ),
@@ -1196,6 +1437,9 @@ def test_each_argument_is_in_its_table() -> None:
         for name, each in parameters.items()
         if name != 'self'
     }
+    rows = table_of('messages.md', 'argument of `Decoding`')
+    of_decoding = {field.name: repr(field.default) for field in fields(Decoding)}
+    assert {code_in(name)[0]: code_in(default)[0] for name, default, *_ in rows} == of_decoding
     arguments = first_column('messages.md', 'argument of `sends`')
     assert [code_in(cell)[0] for cell in arguments] == list(inspect.signature(sends).parameters)
 
@@ -1489,6 +1733,10 @@ async def refuse_by_crash(self: object, req: object, ws: Any) -> None:
     raise RuntimeError('secret')
 
 
+async def refuse_by_number(self: object, req: object, ws: Any) -> None:
+    raise TooManyConnections('secret', 1)
+
+
 async def refuse_by_waiting(self: object, req: object, ws: Any) -> None:
     await asyncio.Event().wait()
 
@@ -1508,15 +1756,21 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
     '`await ws.close()`': (refuse_by_close, 403, ''),
     'any other exception': (refuse_by_crash, 500, '"500 Internal Server Error"'),
     'it takes longer than `connect_timeout_seconds`': (refuse_by_waiting, 503, ''),
+    '`ws.identify` of a user who has `max_connections_per_user`': (
+        refuse_by_number,
+        429,
+        '"Too many connections"',
+    ),
 }
 
 
-async def shake_hands(port: int) -> str:
+async def shake_hands(port: int, header: str = '') -> str:
     """Try a handshake with a server of ours; return all that it says until it closes."""
     reader, writer = await asyncio.open_connection('127.0.0.1', port)
     writer.write(
         b'GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
-        b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+        b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n'
+        + f'{header}\r\n'.encode()
     )
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -1531,7 +1785,7 @@ async def shake_hands(port: int) -> str:
     [row[:3] for row in table_of('lifecycle.md', 'in `on_ws_connect`')],
 )
 async def test_the_table_of_refusals(how: str, seen: str, else_seen: str) -> None:
-    connect, status, detail = REFUSALS[how]
+    connect, status, detail = REFUSALS[unlinked(how)]
     refusing = resource(on_ws_connect=connect, ws_limits=Limits(connect_timeout_seconds=0.05))
     said_status = re.match(r'\d+', seen)
     assert seen.startswith('its status') or (said_status and int(said_status[0]) == status)
@@ -1550,6 +1804,40 @@ async def test_the_table_of_refusals(how: str, seen: str, else_seen: str) -> Non
         answer = await shake_hands(server.port)
     assert answer.startswith(f'HTTP/1.1 {else_seen} ')
     assert answer.endswith('\r\n\r\n')
+
+
+BEFORE: dict[str, tuple[dict[str, Any], str]] = {
+    'the route cannot work, and there was no start to say so': ({}, ''),
+    'its address opens more than `handshakes_per_second`': (
+        {'limits': Limits(handshakes_per_second=0.001)},
+        '',
+    ),
+    'there are `max_connections` already': ({'limits': Limits(max_connections=1)}, ''),
+    'its page is of an origin that is not allowed': ({}, 'Origin: https://evil.example\r\n'),
+}
+
+
+@pytest.mark.parametrize(
+    ('what', 'seen', 'else_seen', 'reason'), table_of('lifecycle.md', 'what is found')
+)
+async def test_the_table_of_what_is_refused_before(
+    what: str, seen: str, else_seen: str, reason: str
+) -> None:
+    options, header = BEFORE[unlinked(what)]
+    status, _, other_header = seen.partition(' with ')
+    for refusals, expected in (('http', status), ('close', else_seen)):
+        inner = falcon.asgi.App()
+        app = install(inner, refusals=cast('Any', refusals), **options)
+        inner.add_route('/ws', resource(on_ws_x=handler))
+        async with serve(app) as server, server.client('/ws'):
+            if reason == '`configuration`':
+                inner.add_route('/ws', resource(on_ws_x=without_ws))
+            answer = await shake_hands(server.port, header)
+            counted = app.ws_connection_manager.stats().refusals
+
+        assert answer.startswith(f'HTTP/1.1 {expected} ')
+        assert refusals == 'close' or other_header.strip('`').lower() in answer.lower()
+        assert counted == {reason.strip('`'): 1}
 
 
 def test_the_table_of_close_codes_agrees_with_the_library() -> None:
@@ -1590,8 +1878,8 @@ def test_each_call_of_ws_is_as_its_table_says() -> None:
 
 def test_each_call_of_the_manager_is_in_the_table_as_it_is() -> None:
     internal = {'forget_all', 'codecs'}
-    calls = {'backend'}  # an attribute of each manager
-    for name, member in vars(WebSocketConnectionManager).items():
+    calls = {'backend', 'meter'}  # attributes of each manager
+    for name, member in inspect.getmembers_static(WebSocketConnectionManager):
         if name.startswith('_') or name in internal:
             continue
         if not inspect.isfunction(member):
@@ -1618,7 +1906,8 @@ def test_each_setting_and_state_is_in_its_table() -> None:
     ):
         of_report = {field.name for field in fields(report)}
         assert documented(page, f'field of `{report.__name__}`') == of_report
-    troubles = {field.name for field in fields(Counters)} - {'delivered'}
+    no_troubles = {'delivered', 'received', 'refusals', 'errors'}
+    troubles = {field.name for field in fields(Counters)} - no_troubles
     assert documented('slow-peers.md', 'counter') == troubles
     assert documented('workers.md', 'state') == set(get_args(WorkerState))
     for heading, words in (('policy', SlowConsumer), ('disconnect policy', DisconnectPolicy)):
@@ -1631,7 +1920,8 @@ def test_each_default_of_a_limit_is_as_its_table_says(page: str) -> None:
     units = {'KiB': 1024, 'MiB': 1024**2}
     for name, default, _ in table_of(page, 'limit'):
         number, _, unit = default.partition(' ')
-        assert getattr(Limits(), name.strip('`')) == int(number) * units.get(unit, 1)
+        expected = None if number == 'none' else int(number) * units.get(unit, 1)
+        assert getattr(Limits(), name.strip('`')) == expected
 
 
 def figure(heading: str, first: str) -> str:

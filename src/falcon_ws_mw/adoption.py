@@ -146,7 +146,7 @@ class AdoptedConversation(Conversation):
         kwargs: As for `Conversation`.
     """
 
-    __slots__ = ('_counts', '_old', '_on_websocket', '_source', '_stream')
+    __slots__ = ('_asks', '_counts', '_old', '_on_websocket', '_source', '_stream')
 
     def __init__(
         self,
@@ -157,6 +157,7 @@ class AdoptedConversation(Conversation):
         **kwargs: Any,
     ) -> None:
         self._old = old
+        self._asks = False
         self._on_websocket = guards.let_through(on_websocket, self._let_through)
         super().__init__(*args, **kwargs)
         self._connection.own_limit_bytes = None  # what the loop says is its own affair
@@ -202,9 +203,11 @@ class AdoptedConversation(Conversation):
     async def _accepted(self) -> None:
         self._stream.accepted()
         await self._tell_connected()
-        source = self._source
-        if source is not None:
-            self._watch(lambda: source.last)
+        self._watch(self._last_read)
+
+    def _last_read(self) -> object:
+        """See `Watch`: while the loop does not ask, its client may say what nobody reads."""
+        return self._source.last if self._source is not None and self._asks else object()
 
     def _let_through(self) -> None:
         self._stream.let_through()
@@ -238,7 +241,11 @@ class AdoptedConversation(Conversation):
             self._source.received(event)
 
     async def _receive(self) -> Event:
-        event = await self._stream.receive()
+        self._asks = True
+        try:
+            event = await self._stream.receive()
+        finally:
+            self._asks = False
         if self._counts and event['type'] == 'websocket.receive':
             event = await self._limited(event)
         if event['type'] == 'websocket.disconnect':

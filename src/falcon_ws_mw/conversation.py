@@ -172,7 +172,7 @@ class Conversation(Handling):
     async def _begin(self) -> None:
         """Tell who listens, and see that the peer is not silent for ever."""
         await self._tell_connected()
-        self._watch(lambda: self._ws.inbox.pending)
+        self._watch(self._ws.inbox.last_read)
 
     async def _finish(self) -> None:
         """Let nothing remain, and say good-bye if that is owed."""

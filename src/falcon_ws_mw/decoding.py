@@ -137,8 +137,8 @@ class Depth:
     def _looks_too_deep(self, text: str) -> bool:
         """The same by peeling what is innermost off the brackets until none is left.
 
-        PERF: many small objects side by side take half the time that it takes to decode them, and
-        to walk what was decoded takes three times that.
+        PERF: many small objects that lie side by side are common, and to walk them takes longer
+        than to decode them. This looks at each character a few times, in C.
         """
         if '\\' in text:
             text = text.replace('\\\\', '').replace('\\"', '')
@@ -199,7 +199,7 @@ _STRING: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
 """A string, or what begins like one and never ends: no character is looked at twice."""
 
 _KEYS: Final = re.compile(rf'({_STRING})(\s*+:)?|[{{}}]', re.DOTALL)
-_NUMBERS: Final = re.compile(rf'{_STRING}|([0-9]++)(\.[0-9]++)?+([eE][-+]?[0-9]++)?+', re.DOTALL)
+_NUMBERS: Final = re.compile(rf'{_STRING}|([0-9]++)(\.[0-9]++)?([eE][-+]?[0-9]++)?', re.DOTALL)
 _NON_FINITE: Final = re.compile(rf'{_STRING}|-?Infinity|NaN', re.DOTALL)
 _MANY_DIGITS: Final = re.compile(f'[0-9]{{{len(str(_MAX_SAFE_INTEGER))}}}')
 

@@ -146,6 +146,11 @@ class Inbox(Intake):
             self._receiver = None
             self._look()
 
+    def last_read(self) -> object:
+        """What was read last, or is being read; another object each time where nobody reads."""
+        is_busy = self.in_hand is not None and self._receiver is None
+        return object() if is_busy or self.is_held_back else self.pending
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing that was read waits to be received."""

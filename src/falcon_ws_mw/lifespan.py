@@ -205,6 +205,8 @@ class WebSocketLifespan(Described):
 
     def _handshake(self, scope: Scope, receive: Receive, send: Send) -> Handshake:
         self._prepare()
+        if not isinstance(scope.get('client'), (tuple, list, type(None))):
+            scope['client'] = tuple(scope['client'])  # any iterable will do, and it is read twice
         if len(self._manager.workers) and not self._serving and not self._warned:
             self._warned = True
             logger.error(

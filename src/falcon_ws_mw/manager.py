@@ -93,6 +93,7 @@ class WebSocketConnectionManager(Addressing):
         Raises:
             ConnectionNotFound: If there is no such connection.
             InvalidName: If the name is not a room name.
+            TooManyRooms: If it is in `max_rooms_per_connection` of them.
             WireFormatMismatch: If those who are in it speak another envelope.
         """
         self._registry.join(connection_id, room)
@@ -130,6 +131,7 @@ class WebSocketConnectionManager(Addressing):
         Raises:
             ConnectionNotFound: If there is no such connection.
             InvalidName: If the id is not a user name.
+            TooManyConnections: If the user has `max_connections_per_user` of them.
         """
         self._registry.identify(connection_id, user_id)
 

@@ -228,6 +228,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             return table
         handshake.reason = refusal.reason
         if handshake.decided:  # another component has accepted
+            self.manager.counters.refusals[refusal.reason] += 1
             await ws.close(close_codes.from_http_status(refusal.error.status_code))
         await handshake.refuse(refusal.error)
         raise ConversationStarts

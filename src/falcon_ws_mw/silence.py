@@ -20,7 +20,8 @@ class Watch:
 
     Args:
         connection: The connection.
-        last_read: Gives what was read last: the same object as long as nothing comes.
+        last_read: Gives what was read last: the same object as long as nothing comes. Another one
+            each time where nobody reads: its silence is ours then.
         idle_seconds: How long it may say nothing, `None` for as long as it likes.
         heartbeat_seconds: After how much silence it is asked for a sign of life; after as much
             again it counts as gone. `None` for never.
@@ -31,7 +32,6 @@ class Watch:
         '_connection',
         '_heartbeat_seconds',
         '_idle_seconds',
-        '_idle_since',
         '_last',
         '_last_read',
         '_silent_since',
@@ -50,7 +50,7 @@ class Watch:
         self._idle_seconds = idle_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._last: object = self
-        self._silent_since = self._idle_since = 0.0
+        self._silent_since = 0.0
         self._asked = False
 
     def look(self, now: float) -> bool:
@@ -67,12 +67,9 @@ class Watch:
             return connection.state is State.HANDSHAKE
         last = self._last_read()
         if last is not self._last:
-            self._last, self._asked = last, False
-            self._silent_since = self._idle_since = now
-        elif connection.reader is not None and connection.reader.in_hand is not None:
-            self._idle_since = now  # it waits for us
+            self._last, self._asked, self._silent_since = last, False, now
         silent, beat, idle = now - self._silent_since, self._heartbeat_seconds, self._idle_seconds
-        if idle is not None and now - self._idle_since >= idle:
+        if idle is not None and silent >= idle:
             self._close('idle_timeout_seconds', f'idle for {idle:g} s')
         elif beat is not None and silent >= 2 * beat:
             self._close('heartbeat_seconds', f'no sign of life for {2 * beat:g} s')

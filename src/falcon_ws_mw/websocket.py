@@ -130,6 +130,7 @@ class WebSocket(FalconSocket):
 
         Raises:
             InvalidName: If the name is not a room name.
+            TooManyRooms: If it is in `max_rooms_per_connection` of them.
             WireFormatMismatch: If those who are in it speak another envelope.
             WebSocketDisconnected: If the connection has ended.
         """
@@ -215,6 +216,7 @@ class WebSocket(FalconSocket):
 
         Raises:
             InvalidName: If the id is not a user name.
+            TooManyConnections: If the user has `max_connections_per_user` of them.
             WebSocketDisconnected: If the connection has ended.
         """
         self._require_known()
