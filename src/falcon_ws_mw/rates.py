@@ -101,9 +101,12 @@ class AddressRates:
 
 _LEAST_ADDRESSES: Final = 1024
 
+_ROUNDING_SECONDS: Final = 1e-6
+"""What adding to a large time and taking it away again may be wrong by."""
+
 
 def _spacing(per_second: float, burst: int | None) -> tuple[float, float]:
     """The time between two, and how far they may run ahead of it."""
     interval = 1 / per_second
     at_once = max(per_second, 1) if burst is None else burst
-    return interval, interval * at_once
+    return interval, interval * at_once + _ROUNDING_SECONDS

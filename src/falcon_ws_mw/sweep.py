@@ -34,6 +34,7 @@ class Sweep(Keeper):
         self._forget = forget
         self._blocked: set[Kept] = set()
         self._watches: list[Look] = []
+        self._looking: asyncio.Task[None] | None = None
         self._busy: dict[Reader, Event | None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -79,7 +80,8 @@ class Sweep(Keeper):
                 connection.evict()
             except Exception:  # one of them, say of another event loop, costs nobody else
                 logger.exception('connection %s could not be evicted', connection.id)
-        self._watches = [watch for watch in self._watches if self._is_to_stay(watch, now)]
+        if self._watches:
+            self._looking = loop.create_task(self._look_at_silent(now), name='falcon_ws_mw silence')
         before = self._busy
         self._busy = {
             reader: reader.in_hand
@@ -91,6 +93,10 @@ class Sweep(Keeper):
                 reader.read_ahead()
         if self._connections or self._blocked:
             self.start()
+
+    async def _look_at_silent(self, now: float) -> None:
+        """In a task, since some servers' sends ask for the current one (`asyncio.timeout`)."""
+        self._watches = [watch for watch in self._watches if self._is_to_stay(watch, now)]
 
     def _is_to_stay(self, watch: Look, now: float) -> bool:
         try:
