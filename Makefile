@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SUITE_VENV := .venv-falcon-suite
 BENCH_VENV := .venv-bench
+PARALLEL := -n 4 --dist worksteal  # the tests wait more than they compute
 
 .PHONY: demo test check lint types suite wheel matrix autobahn soak fuzz bench clean
 
@@ -12,7 +13,7 @@ demo: $(READY)  ## serve the chat on http://127.0.0.1:8000
 	$(BIN)/python -m examples.chat
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 check: lint types test suite wheel  ## all that a change has to pass
 

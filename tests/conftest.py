@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 import logging
+import re
 
 import pytest
 import pytest_asyncio
@@ -26,6 +27,11 @@ async def no_task_is_left() -> AsyncIterator[None]:
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     assert not left, f'tasks were left behind: {left}'
+
+
+def shown(value: object) -> str:
+    """The id of a case: the same in each process."""
+    return re.sub(r" at 0x[0-9a-f]+| id='[0-9]+'", '', ascii(value))
 
 
 class Logs:

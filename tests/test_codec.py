@@ -18,6 +18,8 @@ from falcon_ws_mw.errors import MalformedMessage, UnhandledMessage, UnknownMessa
 from falcon_ws_mw.frames import frame_bytes, text_frame
 from falcon_ws_mw.media import Media
 
+from .conftest import shown
+
 CODEC = Codec()
 DEEP = 100_000
 
@@ -120,7 +122,7 @@ def test_an_absent_payload_is_a_new_object_for_each_message() -> None:
         (b'{"type":"x"}', 'binary frames are not understood here: send text'),
         (b'', 'binary frames are not understood here: send text'),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: shown(value)[:40],
 )
 def test_this_is_no_message_and_the_client_reads_why(raw: str | bytes, says: str) -> None:
     assert says in malformed(raw).description
@@ -229,7 +231,7 @@ def test_what_only_an_own_handler_can_decode_is_refused_too(message: object, say
         (Message('x', {'a': 1}), {'text': '{"type":"x","payload":{"a":1}}'}),
         (Message('x', [1]), {'text': '{"type":"x","payload":[1]}'}),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: shown(value)[:40],
 )
 def test_this_goes_out_as(message: Any, frame: dict[str, object]) -> None:
     assert CODEC.encode(message) == {'type': 'websocket.send', **frame}
@@ -242,14 +244,14 @@ def test_a_frame_of_bytes_does_not_change_with_what_it_was_made_of(
     assert type(CODEC.encode(message)['bytes']) is bytes
 
 
-@pytest.mark.parametrize('message', [None, 1, 1.5, True, [], [{}], (), {'a'}, object()], ids=repr)
+@pytest.mark.parametrize('message', [None, 1, 1.5, True, [], [{}], (), {'a'}, object()], ids=shown)
 def test_nothing_else_can_be_sent(message: Any) -> None:
     with pytest.raises(TypeError, match='expected a dict, str, bytes, a Message'):
         CODEC.encode(message)
 
 
 @pytest.mark.parametrize(
-    'message', [{'a': object()}, {object(): 2}, {'a': '\ud800'}, Message('x', object())], ids=ascii
+    'message', [{'a': object()}, {object(): 2}, {'a': '\ud800'}, Message('x', object())], ids=shown
 )
 def test_what_cannot_be_json_is_a_type_error(message: Any) -> None:
     with pytest.raises(TypeError):

@@ -33,7 +33,7 @@ from falcon_ws_mw import (
 )
 from falcon_ws_mw.responders import build_table
 
-from .conftest import Logs
+from .conftest import Logs, shown
 from .servers import PATIENCE_SECONDS, serve
 
 Socket = ASGIWebSocketSimulator
@@ -364,7 +364,7 @@ class EncodesOnly:
 @pytest.mark.parametrize(
     'wrong',
     ['json', 5, {}, dict, Envelope, MessageEnvelope, DecodesOnly(), EncodesOnly(), object()],
-    ids=repr,
+    ids=shown,
 )
 def test_what_is_no_envelope_is_a_configuration_error_wherever_it_is_said(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match=EXPECTED):
@@ -506,7 +506,7 @@ class Faulty(Arrays):
 @pytest.mark.parametrize(
     'error',
     [ValueError('bad'), KeyError('bad'), RecursionError(), falcon.HTTPForbidden()],
-    ids=repr,
+    ids=shown,
 )
 async def test_whatever_decode_raises_the_message_is_malformed_and_that_is_logged_once(
     error: Exception, logs: Logs
@@ -569,7 +569,7 @@ async def test_an_id_of_the_client_that_cannot_be_one_is_malformed(bad: object, 
         (UnknownMessageType('x', id='q'), 404),
         (UnhandledMessage('x', id='q'), 400),
     ],
-    ids=repr,
+    ids=shown,
 )
 async def test_any_unhandled_message_may_be_raised_by_decode_with_the_id_that_was_read(
     error: UnhandledMessage, status: int, logs: Logs
@@ -583,7 +583,7 @@ async def test_any_unhandled_message_may_be_raised_by_decode_with_the_id_that_wa
     assert logs.lines == []
 
 
-@pytest.mark.parametrize('nonsense', [5, {}, ['x'], object()], ids=repr)
+@pytest.mark.parametrize('nonsense', [5, {}, ['x'], object()], ids=shown)
 async def test_what_encode_must_not_return_fails_its_sender(nonsense: object, logs: Logs) -> None:
     class Saying:
         ws_envelope = Faulty(encode=lambda name: nonsense if name == 'bad' else None)

@@ -253,12 +253,12 @@ async def test_a_wrong_kind_of_frame_goes_to_on_ws_unhandled_as_it_is() -> None:
     ]
 
 
-async def test_what_is_nested_as_deep_as_it_may_be_harms_nobody() -> None:
-    """It can be read, and is too deep to be written."""
+async def test_what_is_nested_as_deep_as_can_be_read_is_refused_and_harms_nobody() -> None:
     async with talking_to(Everything()) as client:
         deep = b'\x93\xa4echo' + b'\x91' * 1_000 + b'\xc0' + b'\x01'
         await client.send(deep)
-        assert (await client.receive())[0::2] == ['error', 1]
+        kind, payload, message_id = await client.receive()
+        assert (kind, payload['status'], message_id) == ('error', 400, 1)
         assert await ask(client, 'echo', 5, 1) == ['reply', 5, 1]
 
 

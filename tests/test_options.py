@@ -57,7 +57,8 @@ def test_a_refusal_names_the_limit_what_was_found_and_what_was_expected() -> Non
         Limits(max_outbox_bytes=-5)
 
     assert str(caught.value) == (
-        'Limits.max_outbox_bytes=-5: expected a whole number from 1 to 2147483647, or None for no limit'
+        'Limits.max_outbox_bytes=-5: expected a whole number from 1 to 2147483647, '
+        'or None for no limit'
     )
 
 

@@ -18,7 +18,7 @@ import pytest
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.origins import OriginRule, normalised, own_origin
 
-from .conftest import Logs
+from .conftest import Logs, shown
 
 OWN = 'https://chat.example'
 PARTNER = 'https://partner.example'
@@ -372,7 +372,7 @@ async def later() -> bool:
     return True
 
 
-@pytest.mark.parametrize('answer', [1, 'yes', None, [OWN], object(), later], ids=repr)
+@pytest.mark.parametrize('answer', [1, 'yes', None, [OWN], object(), later], ids=shown)
 def test_only_true_admits_and_what_is_no_bool_is_logged(answer: Any, logs: Logs) -> None:
     def allows(origin: str, req: object) -> bool:
         return cast('bool', later() if answer is later else answer)

@@ -33,7 +33,7 @@ from falcon_ws_mw import (
 from falcon_ws_mw.responders import build_table
 from falcon_ws_mw.sends import declared_by
 
-from .conftest import Logs
+from .conftest import Logs, shown
 
 Socket = ASGIWebSocketSimulator
 
@@ -276,9 +276,9 @@ async def test_asyncios_debug_mode_checks_unless_the_app_says_otherwise(
 
 
 @pytest.mark.parametrize(
-    'payload', [News('x'), Struct('x'), Model(text='x'), {'text': 'x'}], ids=repr
+    'payload', [News('x'), Struct('x'), Model(text='x'), {'text': 'x'}], ids=shown
 )
-@pytest.mark.parametrize('declared', [News, Struct, Model, dict, dict[str, Any]], ids=repr)
+@pytest.mark.parametrize('declared', [News, Struct, Model, dict, dict[str, Any]], ids=shown)
 async def test_a_payload_is_checked_as_the_client_will_see_it(declared: Any, payload: Any) -> None:
     @sends('news', declared)
     class Typed:

@@ -17,6 +17,7 @@ import uvloop
 from falcon_ws_mw.asgi import Event, Receive, Send
 from falcon_ws_mw.server_internals import abort
 
+from .conftest import shown
 from .servers import PATIENCE_SECONDS
 
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
@@ -277,7 +278,7 @@ def a_chain_of(length: int, send: object) -> Any:
 @pytest.mark.parametrize(
     'send',
     [object(), None, 5, 'send', len, partial(print, 1), MagicMock(), a_chain_of(50, None)],
-    ids=repr,
+    ids=shown,
 )
 async def test_where_there_is_no_transport_nothing_happens(send: object) -> None:
     assert abort(send, send) is False

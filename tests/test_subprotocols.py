@@ -24,7 +24,7 @@ from falcon_ws_mw import (
 )
 from falcon_ws_mw.responders import build_table
 
-from .conftest import Logs
+from .conftest import Logs, shown
 from .servers import serve
 
 Socket = ASGIWebSocketSimulator
@@ -102,7 +102,7 @@ async def test_the_first_of_the_servers_that_the_client_offers_is_spoken(
         assert await says(socket, {'type': 'which'}) == {'type': 'now', 'payload': chosen}
 
 
-@pytest.mark.parametrize('names', [('b', 'a'), ['b', 'a'], {'b': None, 'a': None}], ids=repr)
+@pytest.mark.parametrize('names', [('b', 'a'), ['b', 'a'], {'b': None, 'a': None}], ids=shown)
 async def test_names_stand_in_a_tuple_a_list_or_a_dict_in_order_of_preference(
     names: Iterable[str],
 ) -> None:
@@ -222,7 +222,7 @@ async def test_a_manual_accept_takes_what_was_negotiated() -> None:
         assert await says(socket) == {'event': 'late', 'data': 'v2'}
 
 
-@pytest.mark.parametrize('offered', [['v1', 'plain'], ['plain'], []], ids=repr)
+@pytest.mark.parametrize('offered', [['v1', 'plain'], ['plain'], []], ids=shown)
 async def test_a_manual_accept_may_choose_another_whose_envelope_is_spoken_from_then_on(
     offered: list[str],
 ) -> None:
@@ -296,7 +296,7 @@ async def test_a_manual_accept_cannot_bring_another_wire_format_into_a_room() ->
         {'a': object()},
         {5: None},
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_subprotocols_are_tokens_each_once_with_an_envelope_or_none(wrong: Any) -> None:
     cls = type('Wrong', (Speaking,), {'ws_subprotocols': wrong})

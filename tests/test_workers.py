@@ -17,6 +17,7 @@ from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import RestartPolicy
 from falcon_ws_mw.workers import Backoff, Worker, WorkerSupervisor
 
+from .conftest import shown
 from .servers import PATIENCE_SECONDS
 
 
@@ -172,7 +173,7 @@ def test_a_worker_can_be_given_a_name() -> None:
         'for_ever',
         None,
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_anything_else_is_refused_and_named_with_the_cure(function: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:

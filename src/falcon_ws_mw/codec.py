@@ -228,13 +228,13 @@ class OwnCodec(Codec):
         """Read a frame; what the envelope raises that is not ours is its bug, said once."""
         try:
             message_type, payload, message_id = self._own.decode(raw)
-            if len(raw) > self.media.depth.harmless_bytes:
-                self.media.depth.check(payload)
             given: object = message_type
             if not isinstance(given, str):
                 raise TypeError(f'decode returned the type {message_type!r:.50}: expected text')
             if message_id is not None and not is_id(message_id):
                 raise MalformedMessage('the id is neither text nor a whole number within ±(2⁵³-1)')
+            if len(raw) > self.media.depth.harmless_bytes:
+                self.media.depth.check(payload, message_id)
         except UnhandledMessage:
             raise
         except Exception as error:

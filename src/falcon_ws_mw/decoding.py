@@ -8,8 +8,10 @@ tell neither a key that stood twice nor a whole number that became a float.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 import json
 import re
 import sys
@@ -103,6 +105,13 @@ DEFAULT_DECODING: Final = Decoding()
 _ONE_KIND: Final = bytes.maketrans(b'{}', b'[]')
 _NEITHER_BRACKETS_NOR_QUOTES: Final = bytes(sorted(set(range(256)) - set(b'[]{}"')))
 
+_MAX_PEELED: Final = 8
+"""How many levels are peeled off: it costs little for each, but as much for a few that are high."""
+
+_STEPS: Final = bytes.maketrans(b'[]', array('b', [1, -1]).tobytes())
+
+_CONTAINERS: Final = (dict, list, tuple)
+
 
 class Depth:
     """How deep messages may nest.
@@ -125,35 +134,14 @@ class Depth:
         self.harmless_characters = 2 * self._max_depth
         self.harmless_offset = 4 * self._max_depth
 
-    def is_suspicious(self, text: str) -> bool:
-        """Whether JSON may be too deep; if not, it is not.
+    def is_too_deep(self, text: str) -> bool:
+        """Whether JSON is too deep. Of what is no JSON it says anything.
 
         PERF: a call of this costs more than the attributes, which say it of most messages.
         """
         if text.count('[') + text.count('{') <= self._max_depth:
             return False
-        return self._looks_too_deep(text)
-
-    def _looks_too_deep(self, text: str) -> bool:
-        """The same by peeling what is innermost off the brackets until none is left.
-
-        PERF: many small objects that lie side by side are common, and to walk them takes longer
-        than to decode them. This looks at each character a few times, in C.
-        """
-        if '\\' in text:
-            text = text.replace('\\\\', '').replace('\\"', '')
-        brackets = text.encode(errors='replace').translate(_ONE_KIND, _NEITHER_BRACKETS_NOR_QUOTES)
-        brackets = brackets.replace(b'""', b'')
-        if b'"' in brackets:  # some stand in strings: take what is outside
-            brackets = b''.join(brackets.split(b'"')[::2])
-        for _ in range(self._max_depth):
-            if not brackets:
-                return False
-            peeled = brackets.replace(b'[]', b'')
-            if 16 * len(peeled) > 15 * len(brackets):  # a long way for little: let others look
-                return True
-            brackets = peeled
-        return bool(brackets)
+        return _depth_of_json(text) > self._max_depth
 
     def checking(self, load: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """What reads frames of any format, of which only the object shows how deep it is.
@@ -170,27 +158,54 @@ class Depth:
 
         return load_checked
 
-    def check(self, message: object) -> None:
+    def check(self, message: object, message_id: str | int | None = None) -> None:
         """Check how deep a decoded object is, level by level.
+
+        Args:
+            message: The object.
+            message_id: The id of the message that it is of, where that is known already.
 
         Raises:
             MalformedMessage: If it is too deep, or contains itself.
         """
-        level: dict[int, Any] = {0: message}
+        level: dict[int, Any] = {0: message} if isinstance(message, _CONTAINERS) else {}
         for _ in range(self._max_depth):
             # By identity, since YAML and CBOR can put one object into many places.
             level = {
                 id(inner): inner
                 for outer in level.values()
-                if isinstance(outer, (dict, list, tuple))
                 for inner in (outer.values() if isinstance(outer, dict) else outer)
-                if isinstance(inner, (dict, list, tuple))
+                if isinstance(inner, _CONTAINERS)
             }
             if not level:
                 return
-        raise MalformedMessage(
-            f'arrays and objects are nested deeper than {self._max_depth}, which is the most here'
+        raise self.exceeded(message_id)
+
+    def exceeded(self, message_id: str | int | None = None) -> MalformedMessage:
+        """What a client is told of a message that is too deep."""
+        return MalformedMessage(
+            f'arrays and objects are nested deeper than {self._max_depth}, which is the most here',
+            id=message_id,
         )
+
+
+def _depth_of_json(text: str) -> int:
+    """How deep JSON nests, by its brackets alone.
+
+    PERF: many small objects that lie side by side are common, and to walk them takes longer than
+    to decode them. This looks at each character a few times, in C, whatever it is.
+    """
+    if '\\' in text:
+        text = text.replace('\\\\', '').replace('\\"', '')
+    brackets = text.encode(errors='replace').translate(_ONE_KIND, _NEITHER_BRACKETS_NOR_QUOTES)
+    brackets = brackets.replace(b'""', b'')
+    if b'"' in brackets:  # some stand in strings: take what is outside
+        brackets = b''.join(brackets.split(b'"')[::2])
+    peeled = 0
+    while brackets and peeled < _MAX_PEELED:
+        brackets = brackets.replace(b'[]', b'')  # what is innermost: all is one less deep
+        peeled += 1
+    return peeled + max(accumulate(array('b', brackets.translate(_STEPS))), default=0)
 
 
 # -- what text says and objects do not

@@ -84,9 +84,9 @@ class Media:
             if (
                 len(raw) > self._harmless_characters
                 and ('[' in raw or '{' in raw[self._harmless_offset :])
-                and self.depth.is_suspicious(raw)
+                and self.depth.is_too_deep(raw)
             ):
-                self.depth.check(message)
+                raise self.depth.exceeded()
         except UnhandledMessage:
             raise
         except Exception as error:  # an app's own handler may raise anything

@@ -98,7 +98,7 @@ def first(fast: Callable[[str], Incoming], thorough: Decode, depth: Depth) -> De
     Args:
         fast: What reads text, of any depth.
         thorough: What reads all frames.
-        depth: How deep they may nest: what may be too deep is unusual.
+        depth: How deep they may nest: what is too deep is unusual.
     """
     characters, offset = depth.harmless_characters, depth.harmless_offset
 
@@ -106,7 +106,7 @@ def first(fast: Callable[[str], Incoming], thorough: Decode, depth: Depth) -> De
         if isinstance(raw, str) and (
             len(raw) <= characters
             or ('[' not in raw and '{' not in raw[offset:])
-            or not depth.is_suspicious(raw)
+            or not depth.is_too_deep(raw)
         ):
             try:
                 return fast(raw)
