@@ -26,12 +26,7 @@ def advice(server: str, settings: Mapping[str, Any], limits: Limits) -> Iterator
 
 
 def _uvicorn(settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
-    longest, most = settings.get('ws_max_size'), limits.max_message_bytes
-    if most is not None and longest is not None and longest > FAR_ABOVE * most:
-        yield (
-            f'uvicorn reads messages of up to {longest} bytes before max_message_bytes={most} can '
-            f'refuse them: start it with --ws-max-size {most}'
-        )
+    yield from _about_length('uvicorn', settings.get('ws_max_size'), limits, '--ws-max-size {}')
     if settings.get('ws_per_message_deflate') and settings.get('ws') == 'wsproto':
         yield (
             'uvicorn inflates compressed messages under --ws wsproto before it measures them, so '
@@ -45,14 +40,20 @@ def _uvicorn(settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
 
 
 def _hypercorn(settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
-    longest, most = settings.get('websocket_max_message_size'), limits.max_message_bytes
-    if most is not None and longest is not None and longest > FAR_ABOVE * most:
-        yield (
-            f'hypercorn reads messages of up to {longest} bytes before max_message_bytes={most} '
-            f'can refuse them: set websocket_max_message_size = {most} in its configuration'
-        )
+    longest = settings.get('websocket_max_message_size')
+    cure = 'websocket_max_message_size = {} in its configuration file'
+    yield from _about_length('hypercorn', longest, limits, cure)
     yield (
         'hypercorn inflates compressed messages before it measures them, so that a small one may '
         'take all memory, and cannot be told not to: put a proxy in front of it that drops '
         'Sec-WebSocket-Extensions, or take another server'
     )
+
+
+def _about_length(server: str, longest: int | None, limits: Limits, cure: str) -> Iterator[str]:
+    most = limits.max_message_bytes
+    if most is not None and longest is not None and longest > FAR_ABOVE * most:
+        yield (
+            f'{server} reads messages of up to {longest} bytes before max_message_bytes={most} can '
+            f'refuse them: start it with {cure.format(most)}'
+        )
