@@ -43,7 +43,7 @@ soak: $(READY)  ## long runs: a flood, clients that never read, thousands that c
 	$(BIN)/python -m tests.soak all
 
 fuzz: $(READY)  ## more examples of hostile input than `make test` tries
-	FALCON_WS_FUZZ=long $(BIN)/python -m pytest -q --timeout 1200 tests/test_fuzz.py
+	FUZZ_PROFILE=long $(BIN)/python -m pytest -q --timeout 1200 tests/test_fuzz.py
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "falcon_ws_mw needs Python 3.11 or later; say which with: make PYTHON=python3.12")'

@@ -47,4 +47,5 @@ def frame_bytes(frame: Mapping[str, Any]) -> int:
     text = frame.get('text')
     if text is None:
         return len(frame['bytes'])
-    return len(text) if text.isascii() else len(text.encode())
+    # A lone surrogate is malformed, and said to be so where it is read: no server lets it through.
+    return len(text) if text.isascii() else len(text.encode(errors='surrogatepass'))
