@@ -48,16 +48,17 @@ class Admission:
         self._manager = manager
         self._proxies = proxies
         self._rates = _rates(limits)
-        self._rates_by_resource: dict[str, AddressRates | None] = {}
+        self._rates_by_resource: dict[type, AddressRates | None] = {}
 
     def refuse(
-        self, req: falcon.asgi.Request, table: ResponderTable, *, lets_pages_in: bool
+        self, req: falcon.asgi.Request, cls: type, table: ResponderTable, *, lets_pages_in: bool
     ) -> Refusal | None:
         """Decide about a handshake.
 
         Args:
             req: Its request.
-            table: What it leads to.
+            cls: The class of the resource that it leads to.
+            table: What that answers.
             lets_pages_in: Whether pages of any origin are let in, and only logged: as an old
                 `on_websocket` has done so far.
 
@@ -65,7 +66,7 @@ class Admission:
             Why it is refused; `None` if it is not.
         """
         return (
-            self._comes_too_fast(req, table)
+            self._comes_too_fast(req, cls, table)
             or self._is_one_too_many(table)
             or self._is_foreign(req, table, lets_pages_in=lets_pages_in)
         )
@@ -74,12 +75,14 @@ class Admission:
         self._manager.counters.limits_hit[limit] += 1
         self._manager.faults.warn(limit, message, *args, limit=limit)
 
-    def _comes_too_fast(self, req: falcon.asgi.Request, table: ResponderTable) -> Refusal | None:
+    def _comes_too_fast(
+        self, req: falcon.asgi.Request, cls: type, table: ResponderTable
+    ) -> Refusal | None:
         rates = self._rates
         if not table.settings.named.isdisjoint({'handshakes_per_second', 'handshake_burst'}):
-            if table.name not in self._rates_by_resource:
-                self._rates_by_resource[table.name] = _rates(table.settings.limits)
-            rates = self._rates_by_resource[table.name]
+            if cls not in self._rates_by_resource:
+                self._rates_by_resource[cls] = _rates(table.settings.limits)
+            rates = self._rates_by_resource[cls]
         if rates is None:
             return None
         address = address_block(self._proxies.client_address(req))

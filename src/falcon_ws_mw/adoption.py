@@ -207,7 +207,8 @@ class AdoptedConversation(Conversation):
 
     def _last_read(self) -> object:
         """See `Watch`: while the loop does not ask, its client may say what nobody reads."""
-        return self._source.last if self._source is not None and self._asks else object()
+        waits = self._source is not None and self._asks and not self._stream.is_busy
+        return self._source.last if self._source is not None and waits else object()
 
     def _let_through(self) -> None:
         self._stream.let_through()

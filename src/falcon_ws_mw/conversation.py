@@ -172,7 +172,12 @@ class Conversation(Handling):
     async def _begin(self) -> None:
         """Tell who listens, and see that the peer is not silent for ever."""
         await self._tell_connected()
-        self._watch(self._ws.inbox.last_read)
+        self._watch(self._last_read)
+
+    def _last_read(self) -> object:
+        """See `Watch`: while a handler runs, its client may wait for what it says."""
+        is_busy = self._parallel is not None and self._parallel.is_busy
+        return object() if is_busy else self._ws.inbox.last_read()
 
     async def _finish(self) -> None:
         """Let nothing remain, and say good-bye if that is owed."""

@@ -251,8 +251,8 @@ class WebSocketLifespan(Described):
 
     def _advise(self, receive: Receive) -> None:
         """Say what the server's own settings do to the limits."""
-        limits = self._checked_dispatcher().limits
-        for sentence in advice(*server_internals.settings_of(receive), limits):
+        most_bytes = self._checked_dispatcher().longest_message_bytes(self._app)
+        for sentence in advice(*server_internals.settings_of(receive), most_bytes):
             logger.warning('%s', sentence)
 
     def _start(self) -> None:

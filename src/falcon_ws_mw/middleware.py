@@ -34,7 +34,7 @@ from falcon_ws_mw.origins import AllowedOrigins, OriginRule
 from falcon_ws_mw.proxies import Proxies, TrustedProxies
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
 from falcon_ws_mw.responders import ResponderTable
-from falcon_ws_mw.routes import Routes, may_be_ours, own_on_websocket
+from falcon_ws_mw.routes import Routes, class_of, may_be_ours, own_on_websocket
 from falcon_ws_mw.settings import is_envelope, is_heartbeat
 
 if TYPE_CHECKING:
@@ -223,7 +223,9 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         lets_pages_in = (
             is_old and not self._strict and 'allowed_origins' not in table.settings.named
         )
-        refusal = self._admission.refuse(req, table, lets_pages_in=lets_pages_in)
+        refusal = self._admission.refuse(
+            req, class_of(resource), table, lets_pages_in=lets_pages_in
+        )
         if refusal is None:
             return table
         handshake.reason = refusal.reason
@@ -292,6 +294,12 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             )
             await ws.close(close_codes.INTERNAL_ERROR)
         raise ConversationStarts
+
+    def longest_message_bytes(self, app: App) -> int | None:
+        """The longest message that the app or one of its routes takes, `None` for any."""
+        limits = [self.limits, *(table.settings.limits for _, table in self.routes.ours(app))]
+        longest = [each.max_message_bytes for each in limits]
+        return None if None in longest else max(filter(None, longest))
 
     # -- checks
 

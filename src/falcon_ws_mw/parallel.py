@@ -28,6 +28,11 @@ class Parallel:
         self._counters = counters
         self._pools: dict[str, set[asyncio.Task[None]]] = {}
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a handler runs."""
+        return any(self._pools.values())
+
     async def room(self, responder: Responder) -> bool:
         """Wait until there is room for one more.
 

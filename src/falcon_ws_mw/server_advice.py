@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from falcon_ws_mw.options import Limits
-
 FAR_ABOVE: Final = 16
 """A server that takes messages so many times as long as the limit undermines it."""
 
 
-def advice(server: str, settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
+def advice(server: str, settings: Mapping[str, Any], most_bytes: int | None) -> Iterator[str]:
     """What is to be changed on the server's command line, and why.
 
     Args:
         server: The server: `'uvicorn'` or `'hypercorn'`; of others nothing is known.
         settings: Its settings, by their names there. What is missing is not known either.
-        limits: The limits of the app.
+        most_bytes: The longest message that a route takes, `None` for any.
     """
     if server == 'uvicorn':
-        yield from _uvicorn(settings, limits)
+        yield from _uvicorn(settings, most_bytes)
     elif server == 'hypercorn':
-        yield from _hypercorn(settings, limits)
+        yield from _hypercorn(settings, most_bytes)
 
 
-def _uvicorn(settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
-    yield from _about_length('uvicorn', settings.get('ws_max_size'), limits, '--ws-max-size {}')
+def _uvicorn(settings: Mapping[str, Any], most_bytes: int | None) -> Iterator[str]:
+    longest = settings.get('ws_max_size')
+    yield from _about_length('uvicorn', longest, most_bytes, '--ws-max-size {}')
     if settings.get('ws_per_message_deflate') and settings.get('ws') == 'wsproto':
         yield (
             'uvicorn inflates compressed messages under --ws wsproto before it measures them, so '
@@ -39,10 +38,10 @@ def _uvicorn(settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
         )
 
 
-def _hypercorn(settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
+def _hypercorn(settings: Mapping[str, Any], most_bytes: int | None) -> Iterator[str]:
     longest = settings.get('websocket_max_message_size')
     cure = 'websocket_max_message_size = {} in its configuration file'
-    yield from _about_length('hypercorn', longest, limits, cure)
+    yield from _about_length('hypercorn', longest, most_bytes, cure)
     yield (
         'hypercorn inflates compressed messages before it measures them, so that a small one may '
         'take all memory, and cannot be told not to: put a proxy in front of it that drops '
@@ -50,8 +49,7 @@ def _hypercorn(settings: Mapping[str, Any], limits: Limits) -> Iterator[str]:
     )
 
 
-def _about_length(server: str, longest: int | None, limits: Limits, cure: str) -> Iterator[str]:
-    most = limits.max_message_bytes
+def _about_length(server: str, longest: int | None, most: int | None, cure: str) -> Iterator[str]:
     if most is not None and longest is not None and longest > FAR_ABOVE * most:
         yield (
             f'{server} reads messages of up to {longest} bytes before max_message_bytes={most} can '

@@ -186,6 +186,11 @@ class Stream:
         if self._accepted:
             self._wait_for_it()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a taken message is being handled."""
+        return self._handler is not None and not self._handler.done()
+
     def is_handling(self) -> bool:
         """Whether this is said from the handler of a taken message."""
         return _handled_by.get() is self
