@@ -28,8 +28,15 @@ def main() -> None:
     )
     options = parser.parse_args()
     app = import_module(f'.{STEPS[options.step]}', __package__).create_app()
-    # By default uvicorn waits without end for a client that does not read.
-    uvicorn.run(app, host='127.0.0.1', port=options.port, timeout_graceful_shutdown=5)
+    uvicorn.run(
+        app,
+        host='127.0.0.1',
+        port=options.port,
+        # By default uvicorn waits without end for a client that does not read.
+        timeout_graceful_shutdown=5,
+        # What is longer is refused; there is no need to read it first.
+        ws_max_size=65_536,
+    )
 
 
 if __name__ == '__main__':

@@ -24,6 +24,8 @@ def main() -> None:
         port=options.port,
         # By default uvicorn waits without end for a client that does not read.
         timeout_graceful_shutdown=5,
+        # What is longer is refused; there is no need to read it first.
+        ws_max_size=65_536,
         # Compressing short messages costs more processor time than it saves in bytes.
         ws_per_message_deflate=False,
     )

@@ -131,7 +131,10 @@ class Admission:
         )
         if lets_pages_in:
             return None
-        return Refusal('origin', falcon.HTTPForbidden(description='pages of this origin may not'))
+        return Refusal(
+            'origin',
+            falcon.HTTPForbidden(description='pages of this origin may not open a socket here'),
+        )
 
 
 def _rates(limits: Limits) -> AddressRates | None:
