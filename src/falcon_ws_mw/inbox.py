@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Awaitable
 import contextlib
 from contextvars import ContextVar
+import math
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from falcon import OperationNotAllowed
@@ -67,7 +69,7 @@ class Inbox(Intake):
         self._closes_first = False
         self._interrupted: int | None = None  # if so, how often it was cancelled before
         # What follows exists only while it is read ahead.
-        self._queue: deque[Event] | None = None
+        self._queue: deque[tuple[Event, float]] | None = None  # each with when its turn is
         self._bytes = 0
         self._task: asyncio.Task[None] | None = None
         self._library_waits = False
@@ -171,7 +173,13 @@ class Inbox(Intake):
                 return event
             self._news = asyncio.get_running_loop().create_future()
             await self._news
-        event = self._queue.popleft()
+        event, turn = self._queue[0]
+        while turn and self._connection.state is State.OPEN and turn > monotonic():
+            # It stays in the queue meanwhile: whoever waits for it may be cancelled.
+            if not await self.hold_back(turn - monotonic()):
+                self._connection.keeper.counters.abandoned += len(self._queue)
+                return self._end_event()
+        self._queue.popleft()
         if event['type'] == 'websocket.receive':
             self._bytes -= frame_bytes(event)
         _wake(self._room)
@@ -258,21 +266,28 @@ class Inbox(Intake):
             Whether to go on.
         """
         connection = self._connection
-        event = await self._receive_admitted()
+        event = await self._receive()
         queue = self._queue
         if queue is None:
             return False
         if event['type'] == 'websocket.disconnect':
             if self._cancels_handler and self.in_hand is not None and not connection.hung_up:
                 self._interrupt()
-            queue.append(event)
+            queue.append((event, 0.0))
             return False
+        delay = self.delay(event)
+        if delay == math.inf or (delay > 0 and connection.hung_up):
+            await self.hold_back(delay)  # closes it, or ends one that goes on behind a close
+            is_over = connection.state is State.CLOSED
+            if is_over:
+                queue.append((self._end_event(), 0.0))
+            return not is_over
         if connection.requests and connection.requests.is_answer(event):
             return True
         if connection.hung_up:  # nobody will listen; the server has to get at the end
             connection.keeper.counters.abandoned += 1
             return True
-        queue.append(event)
+        queue.append((event, monotonic() + delay if delay > 0 else 0.0))
         self._bytes += frame_bytes(event)
         _wake(self._news)
         return not (self._library_waits and len(queue) == 1)

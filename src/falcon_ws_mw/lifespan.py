@@ -251,8 +251,10 @@ class WebSocketLifespan(Described):
 
     def _advise(self, receive: Receive) -> None:
         """Say what the server's own settings do to the limits."""
-        most_bytes = self._checked_dispatcher().longest_message_bytes(self._app)
-        for sentence in advice(*server_internals.settings_of(receive), most_bytes):
+        dispatcher = self._checked_dispatcher()
+        most_bytes = dispatcher.longest_message_bytes(self._app)
+        server, settings = server_internals.settings_of(receive)
+        for sentence in advice(server, settings, most_bytes, dispatcher.proxies):
             logger.warning('%s', sentence)
 
     def _start(self) -> None:

@@ -77,6 +77,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         manager: Where connections become known.
         envelope: The app's envelope.
         limits: The app's limits.
+        proxies: The proxies that the app trusts.
         routes: Which routes are ours, and what their resources answer.
 
     Args:
@@ -134,7 +135,8 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             )
         self.envelope: AnyEnvelope = envelope
         self.limits = limits or DEFAULT_LIMITS
-        self._admission = Admission(manager, self.limits, Proxies(trusted_proxies))
+        self.proxies = Proxies(trusted_proxies)
+        self._admission = Admission(manager, self.limits, self.proxies)
         self.routes = Routes(
             RouteSettings(
                 limits=self.limits,

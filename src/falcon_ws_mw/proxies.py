@@ -119,7 +119,7 @@ class Proxies:
         Where the server does not tell who that is, only `'*'` trusts it.
         """
         peer = _peer_of(req)
-        return self._trusts_any_peer or (peer is not None and self._includes(peer))
+        return self._trusts_any_peer or (peer is not None and self.includes(peer))
 
     def client_address(self, req: AnyRequest) -> str:
         """The address of the client: the one nearest to this server that is no trusted proxy's.
@@ -136,7 +136,7 @@ class Proxies:
         if self.trusts(req):
             for hop in reversed(_hops_of(req)):
                 client = hop
-                if not self._includes(hop):
+                if not self.includes(hop):
                     break
         return _shown(client)
 
@@ -157,7 +157,7 @@ class Proxies:
         for element in reversed(_forwarded_of(req) or ()):
             scheme = element.scheme if element.scheme in _SCHEMES else scheme
             host = element.host or host
-            if not self._includes(element.src or ''):
+            if not self.includes(element.src or ''):
                 break
         protos = _values_of(req, 'X-Forwarded-Proto')
         if protos and protos[-1].lower() in _SCHEMES:
@@ -165,7 +165,8 @@ class Proxies:
         hosts = _values_of(req, 'X-Forwarded-Host')
         return scheme, hosts[-1] if hosts else host
 
-    def _includes(self, text: str) -> bool:
+    def includes(self, text: str) -> bool:
+        """Tell whether an address is a trusted proxy's."""
         address = _parsed(text)
         return address is not None and any(address in network for network in self._networks)
 

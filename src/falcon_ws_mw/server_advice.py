@@ -5,25 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from falcon_ws_mw.proxies import Proxies
+
 FAR_ABOVE: Final = 16
 """A server that takes messages so many times as long as the limit undermines it."""
 
 
-def advice(server: str, settings: Mapping[str, Any], most_bytes: int | None) -> Iterator[str]:
+def advice(
+    server: str,
+    settings: Mapping[str, Any],
+    most_bytes: int | None = None,
+    proxies: Proxies = Proxies(),  # noqa: B008  # it never changes
+) -> Iterator[str]:
     """What is to be changed on the server's command line, and why.
 
     Args:
         server: The server: `'uvicorn'` or `'hypercorn'`; of others nothing is known.
         settings: Its settings, by their names there. What is missing is not known either.
         most_bytes: The longest message that a route takes, `None` for any.
+        proxies: The proxies that the app trusts.
     """
     if server == 'uvicorn':
-        yield from _uvicorn(settings, most_bytes)
+        yield from _uvicorn(settings, most_bytes, proxies)
     elif server == 'hypercorn':
         yield from _hypercorn(settings, most_bytes)
 
 
-def _uvicorn(settings: Mapping[str, Any], most_bytes: int | None) -> Iterator[str]:
+def _uvicorn(
+    settings: Mapping[str, Any], most_bytes: int | None, proxies: Proxies
+) -> Iterator[str]:
     longest = settings.get('ws_max_size')
     yield from _about_length('uvicorn', longest, most_bytes, '--ws-max-size {}')
     if settings.get('ws_per_message_deflate') and settings.get('ws') == 'wsproto':
@@ -35,6 +45,13 @@ def _uvicorn(settings: Mapping[str, Any], most_bytes: int | None) -> Iterator[st
         yield (
             'uvicorn waits for ever at its shutdown for a client that does not read: start it with '
             '--timeout-graceful-shutdown 10'
+        )
+    allowed = settings.get('forwarded_allow_ips') or ()
+    allowed = allowed.split(',') if isinstance(allowed, str) else allowed
+    if settings.get('proxy_headers') and any(proxies.includes(each.strip()) for each in allowed):
+        yield (
+            'uvicorn puts the client in the place of a proxy of trusted_proxies, which is not seen '
+            'then, nor what it says of host and scheme: start it with --no-proxy-headers'
         )
 
 

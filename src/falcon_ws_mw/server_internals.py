@@ -25,7 +25,14 @@ _MAX_STEPS: Final = 200
 
 
 _SERVER_SETTINGS: Final = {
-    'uvicorn': ('ws_max_size', 'ws_per_message_deflate', 'timeout_graceful_shutdown', 'ws'),
+    'uvicorn': (
+        'forwarded_allow_ips',
+        'proxy_headers',
+        'timeout_graceful_shutdown',
+        'ws',
+        'ws_max_size',
+        'ws_per_message_deflate',
+    ),
     'hypercorn': ('websocket_max_message_size', 'graceful_timeout', 'websocket_ping_interval'),
 }
 
@@ -40,7 +47,7 @@ def settings_of(receive: object) -> tuple[str, dict[str, Any]]:
     Args:
         receive: The ASGI receive of a lifespan scope.
     """
-    config = _attribute(getattr(receive, '__self__', None), 'config')
+    config = _attribute(_attribute(receive, '__self__'), 'config')
     server = type(config).__module__.partition('.')[0]
     names = _SERVER_SETTINGS.get(server, ())
     found = {name: _attribute(config, name) for name in names if hasattr(config, name)}
