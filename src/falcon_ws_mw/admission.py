@@ -67,7 +67,7 @@ class Admission:
         """
         return (
             self._comes_too_fast(req, cls, table)
-            or self._is_one_too_many(table)
+            or self.one_too_many(table)
             or self._is_foreign(req, table, lets_pages_in=lets_pages_in)
         )
 
@@ -98,7 +98,8 @@ class Admission:
         )
         return Refusal('limit', error)
 
-    def _is_one_too_many(self, table: ResponderTable) -> Refusal | None:
+    def one_too_many(self, table: ResponderTable) -> Refusal | None:
+        """Decide about a handshake by the number of connections alone."""
         most = table.settings.limits.max_connections
         if most is None or len(self._manager.connections) < most:
             return None

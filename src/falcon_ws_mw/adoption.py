@@ -14,6 +14,7 @@ import contextlib
 import logging
 import math
 import sys
+from time import monotonic
 from typing import Any, Final
 
 from falcon import OperationNotAllowed, WebSocketDisconnected
@@ -146,7 +147,7 @@ class AdoptedConversation(Conversation):
         kwargs: As for `Conversation`.
     """
 
-    __slots__ = ('_asks', '_counts', '_old', '_on_websocket', '_source', '_stream')
+    __slots__ = ('_asks', '_counts', '_old', '_on_websocket', '_source', '_stream', '_waiting')
 
     def __init__(
         self,
@@ -158,6 +159,7 @@ class AdoptedConversation(Conversation):
     ) -> None:
         self._old = old
         self._asks = False
+        self._waiting: tuple[Event, float] | None = None  # what is held back for the loop
         self._on_websocket = guards.let_through(on_websocket, self._let_through)
         super().__init__(*args, **kwargs)
         self._connection.own_limit_bytes = None  # what the loop says is its own affair
@@ -203,12 +205,15 @@ class AdoptedConversation(Conversation):
     async def _accepted(self) -> None:
         self._stream.accepted()
         await self._tell_connected()
-        self._watch(self._last_read)
+        self._watch()
 
     def _last_read(self) -> object:
         """See `Watch`: while the loop does not ask, its client may say what nobody reads."""
-        waits = self._source is not None and self._asks and not self._stream.is_busy
-        return self._source.last if self._source is not None and waits else object()
+        source = self._source
+        return None if source is None or not self._asks else source.last or source
+
+    def _is_busy(self) -> bool:
+        return self._stream.is_busy
 
     def _let_through(self) -> None:
         self._stream.let_through()
@@ -242,29 +247,37 @@ class AdoptedConversation(Conversation):
             self._source.received(event)
 
     async def _receive(self) -> Event:
-        self._asks = True
-        try:
-            event = await self._stream.receive()
-        finally:
-            self._asks = False
-        if self._counts and event['type'] == 'websocket.receive':
-            event = await self._limited(event)
+        if self._waiting is None:
+            self._asks = True
+            try:
+                event = await self._stream.receive()
+            finally:
+                self._asks = False
+            self._waiting = (event, self._turn_of(event))
+        event, turn = self._waiting
+        while turn > monotonic() and self._connection.state is State.OPEN:
+            # It stays meanwhile: the loop may cancel its receive.
+            await self._ws.inbox.hold_back(turn - monotonic())
+        self._waiting = None
+        if turn and self._connection.hung_up:
+            self._manager.counters.abandoned += 1
+            event = self._disconnect_event() or event
         if event['type'] == 'websocket.disconnect':
             self._manager.remove_connection(self._connection.id)
             if self._disconnect_event() is None:  # else our close is on its way, behind what waits
                 await self._connection.end(int(event.get('code') or close_codes.NO_STATUS))
         return event
 
-    async def _limited(self, event: Event) -> Event:
-        """What the loop gets in place of a message of its own, where limits are asked for it."""
+    def _turn_of(self, event: Event) -> float:
+        """When a message of the loop's own may be received, where limits are asked for; else 0."""
         inbox, delay = self._ws.inbox, 0.0
+        if not self._counts or event['type'] != 'websocket.receive':
+            return 0.0
         if 'max_message_bytes' in self._counts and inbox.is_too_long(event):
-            delay = math.inf
-        elif not self._counts.isdisjoint({'messages_per_second', 'message_burst'}):
+            return math.inf
+        if not self._counts.isdisjoint({'messages_per_second', 'message_burst'}):
             delay = inbox.too_early()
-        if delay <= 0 or await inbox.hold_back(delay):
-            return event
-        return self._disconnect_event() or event
+        return monotonic() + delay if delay > 0 else 0.0
 
     async def _send(self, event: Event) -> None:
         connection = self._connection
@@ -334,7 +347,9 @@ class AdoptedConversation(Conversation):
         incoming = None
         try:
             delay = self._ws.inbox.delay(taken.event)
-            if delay > 0 and not await self._ws.inbox.hold_back(delay):
+            if delay > 0:
+                await self._ws.inbox.hold_back(delay)
+            if self._connection.hung_up:
                 return
             incoming = taken.incoming
             if responder.payload is not None:

@@ -20,6 +20,8 @@ from falcon_ws_mw import cancellation, close_codes
 from falcon_ws_mw.errors import TooManyConnections
 from falcon_ws_mw.failures import Crash, is_disconnect, log_crash
 from falcon_ws_mw.handling import Handling
+from falcon_ws_mw.handshake import DENIED
+from falcon_ws_mw.sides import State
 
 logger = logging.getLogger('falcon_ws_mw')
 
@@ -84,6 +86,7 @@ class Conversation(Handling):
             elif self._handshake.decided or not self._ws.closed:
                 return not self._handshake.refused
             else:  # somebody closed it meanwhile: a kick
+                self._handshake.reason = DENIED
                 await self._handshake.refuse_plainly(
                     self._connection.close_code or close_codes.NORMAL
                 )
@@ -109,6 +112,7 @@ class Conversation(Handling):
 
     async def _refuse(self, error: HTTPError | HTTPStatus) -> None:
         """Refuse the handshake; where it was accepted by hand before, close."""
+        self._handshake.reason = self._handshake.reason or DENIED
         await self._handshake.refuse(error)
         self._connection.close(close_codes.from_http_status(error.status_code))
 
@@ -140,9 +144,8 @@ class Conversation(Handling):
                         inbox.note_end(event)
                         return
                     delay = inbox.delay(event) if directly else 0.0
-                    if (delay > 0 and not await inbox.hold_back(delay)) or (
-                        connection.direct is None and not self._is_worth_handling()
-                    ):
+                    unusual = delay > 0 or connection.direct is None
+                    if unusual and not await self._may_be_handled(delay):
                         continue
                     inbox.in_hand = event
                     text = event.get('text')
@@ -172,15 +175,20 @@ class Conversation(Handling):
             inbox.in_hand = None
             await self._finish()
 
+    async def _may_be_handled(self, delay: float) -> bool:
+        """Whether to handle a message, which may have to wait for its turn."""
+        if delay > 0:
+            await self._ws.inbox.hold_back(delay)
+        return self._is_worth_handling()
+
     async def _begin(self) -> None:
         """Tell who listens, and see that the peer is not silent for ever."""
-        await self._tell_connected()
-        self._watch(self._last_read)
-
-    def _last_read(self) -> object:
-        """See `Watch`: while a handler runs, its client may wait for what it says."""
-        is_busy = self._parallel is not None and self._parallel.is_busy
-        return object() if is_busy else self._ws.inbox.last_read()
+        if self._connection.state is not State.CLOSED:  # as after an accept that failed
+            inbox = self._ws.inbox
+            inbox.in_hand = {}  # as for a handler: if it takes long, the client is read ahead
+            await self._tell_connected()
+            inbox.in_hand = None
+        self._watch()
 
     async def _finish(self) -> None:
         """Let nothing remain, and say good-bye if that is owed."""

@@ -8,6 +8,7 @@ where that is declared.
 from __future__ import annotations
 
 import asyncio
+import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ from falcon_ws_mw.parallel import Parallel
 from falcon_ws_mw.sides import State
 from falcon_ws_mw.silence import Watch
 from falcon_ws_mw.websocket import WebSocket
+
+logger = logging.getLogger('falcon_ws_mw')
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -152,7 +155,11 @@ class Handling:
             raise
         finally:
             type_ = incoming.type if incoming.type in self._table.messages else '*'
-            meter.handled(self._table.name, type_, outcome, perf_counter() - start)
+            try:
+                meter.handled(self._table.name, type_, outcome, perf_counter() - start)
+            except Exception:
+                logger.exception('%r failed, and measures nothing any more', meter)
+                self._manager.meter = None
 
     async def _start_beside(self, responder: Responder, incoming: Incoming, event: Event) -> None:
         if self._connection.requests:
@@ -288,7 +295,7 @@ class Handling:
         self._is_told = True
         await self._manager.listeners.tell('connect', self._ws)
 
-    def _watch(self, last_read: Callable[[], object]) -> None:
+    def _watch(self) -> None:
         """Have it looked at, if it must not be silent for ever."""
         settings = self._table.settings
         beat = settings.heartbeat_seconds
@@ -296,8 +303,22 @@ class Handling:
             beat = None  # it would not understand
         idle = settings.limits.idle_timeout_seconds
         if beat is not None or idle is not None:
-            watch = Watch(self._connection, last_read, idle_seconds=idle, heartbeat_seconds=beat)
+            watch = Watch(
+                self._connection,
+                self._last_read,
+                self._is_busy,
+                idle_seconds=idle,
+                heartbeat_seconds=beat,
+            )
             self._connection.keeper.watch(watch)
+
+    def _last_read(self) -> object:
+        """See `Watch`."""
+        return self._ws.inbox.last_read()
+
+    def _is_busy(self) -> bool:
+        inbox, parallel = self._ws.inbox, self._parallel
+        return inbox.is_busy or inbox.is_held_back or (parallel is not None and parallel.is_busy)
 
     # -- saying
 

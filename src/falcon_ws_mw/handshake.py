@@ -8,6 +8,7 @@ client as more than the plain 403 that Falcon makes of it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 import logging
 import sys
@@ -70,7 +71,7 @@ class Handshake:
         req: Falcon's request, once one of our hooks has seen it.
         dispatcher: The middleware whose turn it is; there may be older ones in the app.
         converse: Holds the conversation, where that is an ordinary responder's business.
-        reason: Why it was refused, as it is counted.
+        reason: Why it was refused, as it is counted; `None` if it was not by us.
         over: Whether that responder has returned: what Falcon says afterwards is left out.
         conversation: What goes on once Falcon is unwound; set by the middleware.
     """
@@ -78,6 +79,7 @@ class Handshake:
     __slots__ = (
         '_dispatches',
         '_refusals',
+        '_task',
         'app',
         'conversation',
         'converse',
@@ -113,17 +115,23 @@ class Handshake:
             None
         )
         self.over = False
-        self.reason = DENIED
+        self.reason: str | None = None
+        self._task = _current_task()
         self.conversation: Conversation | None = None
         self._refusals = refusals
         self._dispatches = dispatches
 
     @property
+    def server_sides(self) -> tuple[Send, Receive, asyncio.Task[Any] | None]:
+        """What the server gave, and the task in which it runs the app: where its own things are."""
+        return self.server_send, self.receive, self._task
+
+    @property
     def counted_reason(self) -> str | None:
         """Why it was refused; `None` if it was not, or on a route that is not ours."""
-        if not self.refused or (self.reason == DENIED and not self._dispatches(self)):
+        if not self.refused or (self.reason is None and not self._dispatches(self)):
             return None
-        return self.reason
+        return self.reason or DENIED
 
     def send(self, event: Event) -> Awaitable[None]:
         """The ASGI send that Falcon gets. After the decision it is the server's own."""
@@ -182,6 +190,13 @@ class Handshake:
                 await self.server_send(event)
         except Exception:  # servers name a lost peer in many ways
             logger.debug('nobody was left to be refused', exc_info=True)
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no asyncio
+        return None
 
 
 async def _nothing() -> None:

@@ -112,9 +112,8 @@ class Inbox(Intake):
         if self._connection.is_blocked and timeout is not None:
             # The server has told the end, and still holds a socket that does not drain: on its
             # shutdown uvicorn would wait for it, for ever.
-            send, receive = self._handshake.server_send, self._handshake.receive
             asyncio.get_running_loop().call_later(
-                timeout, server_internals.abort, send, receive, self.owner
+                timeout, server_internals.abort, *self._handshake.server_sides
             )
         # The ASGI spec makes 1005 the default. Some servers send an IntEnum.
         self._connection.left(int(event.get('code') or close_codes.NO_STATUS))
@@ -148,10 +147,15 @@ class Inbox(Intake):
             self._receiver = None
             self._look()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a handler runs that does not receive."""
+        return self.in_hand is not None and self._receiver is None
+
     def last_read(self) -> object:
-        """What was read last, or is being read; another object each time where nobody reads."""
-        is_busy = self.in_hand is not None and self._receiver is None
-        return object() if is_busy or self.is_held_back else self.pending
+        """What was read last, or is being read; `None` where nobody reads."""
+        is_unread = self.is_busy and (self._task is None or self._is_full())
+        return None if is_unread or (self.is_held_back and self._task is None) else self.pending
 
     @property
     def is_empty(self) -> bool:
@@ -159,44 +163,43 @@ class Inbox(Intake):
         return not self._queue
 
     async def _take(self) -> Event:
-        """The first of what was read ahead."""
-        while not self._queue:
-            if self._error is not None:
-                raise self._error
-            if self._task is None:
-                if self._connection.state is State.CLOSED:
-                    return self._end_event()
-                event = await self._receive_admitted()
-                if event['type'] == 'websocket.receive' and self._connection.hung_up:
-                    self._connection.keeper.counters.abandoned += 1
-                    continue
+        """The first of what was read ahead, and may be handled."""
+        while True:
+            while not self._queue:
+                if self._error is not None:
+                    raise self._error
+                if self._task is None:
+                    return await self._receive_admitted()
+                self._news = asyncio.get_running_loop().create_future()
+                await self._news
+            event, turn = self._queue[0]
+            while turn and self._connection.state is State.OPEN and turn > monotonic():
+                # It stays in the queue meanwhile: whoever waits for it may be cancelled.
+                await self.hold_back(turn - monotonic())
+            self._queue.popleft()
+            if event['type'] == 'websocket.receive':
+                self._bytes -= frame_bytes(event)
+            _wake(self._room)
+            if not (turn and self._connection.hung_up):
                 return event
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
-        event, turn = self._queue[0]
-        while turn and self._connection.state is State.OPEN and turn > monotonic():
-            # It stays in the queue meanwhile: whoever waits for it may be cancelled.
-            if not await self.hold_back(turn - monotonic()):
-                self._connection.keeper.counters.abandoned += len(self._queue)
-                return self._end_event()
-        self._queue.popleft()
-        if event['type'] == 'websocket.receive':
-            self._bytes -= frame_bytes(event)
-        _wake(self._room)
-        return event
+            self._connection.keeper.counters.abandoned += 1
 
     def _end_event(self) -> Event:
         return {'type': 'websocket.disconnect', 'code': self._connection.close_code}
 
     async def _receive_admitted(self) -> Event:
         """The server's next event, but for messages that must not be handled."""
-        while True:
+        while self._connection.state is not State.CLOSED:
             event = await self._receive()
-            delay = self.delay(event) if event['type'] == 'websocket.receive' else 0.0
-            if delay <= 0 or await self.hold_back(delay):
+            if event['type'] != 'websocket.receive':
                 return event
-            if self._connection.state is State.CLOSED:
-                return self._end_event()
+            delay = self.delay(event)
+            if delay > 0:
+                await self.hold_back(delay)
+            if not self._connection.hung_up:
+                return event
+            self._connection.keeper.counters.abandoned += 1
+        return self._end_event()
 
     async def _receive(self) -> Event:
         """Call the server's receive, and note the end if it is that."""
@@ -275,15 +278,16 @@ class Inbox(Intake):
                 self._interrupt()
             queue.append((event, 0.0))
             return False
+        if (
+            connection.requests
+            and not self.is_too_long(event)
+            and connection.requests.is_answer(event)
+        ):
+            connection.keeper.counters.received += 1
+            return True
         delay = self.delay(event)
         if delay == math.inf or (delay > 0 and connection.hung_up):
-            await self.hold_back(delay)  # closes it, or ends one that goes on behind a close
-            is_over = connection.state is State.CLOSED
-            if is_over:
-                queue.append((self._end_event(), 0.0))
-            return not is_over
-        if connection.requests and connection.requests.is_answer(event):
-            return True
+            await self.hold_back(delay)
         if connection.hung_up:  # nobody will listen; the server has to get at the end
             connection.keeper.counters.abandoned += 1
             return True
@@ -312,9 +316,8 @@ class Inbox(Intake):
         """
         _wake(self._room)
         self.let_go()
-        if self.is_held_back:
-            self.hush()
-        elif self.in_hand is not None:
+        self.hush_flood()
+        if self.in_hand is not None:
             self.read_ahead()  # what the peer says now would hold its close up
         cancel = getattr(self.pending, 'cancel', None)
         if waits and cancel is not None:
@@ -328,9 +331,7 @@ class Inbox(Intake):
         Args:
             missed: What it did not do in time.
         """
-        cut = server_internals.abort(
-            self._handshake.server_send, self._handshake.receive, self.owner
-        )
+        cut = server_internals.abort(*self._handshake.server_sides)
         self._connection.keeper.faults.warn(
             'evicted',
             'connection %s did not %s for %s s: evicted, %s',
@@ -354,6 +355,12 @@ class Inbox(Intake):
             # On Python 3.11 and 3.12 a `TaskGroup` that failed leaves a count behind.
             self._interrupted = self.owner.cancelling()
             self.owner.cancel()
+
+    def _read_no_more(self) -> None:
+        """Nobody waits for what the server may never tell."""
+        self.reads_directly = False
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
 
     async def goes_on(self) -> bool:
         """Whether a cancellation that has just been met is no reason to end.

@@ -23,7 +23,7 @@ from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.envelope import error_payload
 from falcon_ws_mw.frames import Frame, frame_bytes
-from falcon_ws_mw.rates import MessageRate
+from falcon_ws_mw.rates import PAUSE_SECONDS, MessageRate
 
 if TYPE_CHECKING:
     from falcon_ws_mw.handshake import Handshake
@@ -77,6 +77,10 @@ class Intake(ABC):
     def read_ahead(self) -> None:
         """Read from now on into a queue."""
 
+    @abstractmethod
+    def _read_no_more(self) -> None:
+        """It has been cut off."""
+
     def delay(self, event: Event) -> float:
         """Count a message, and say for how many seconds to `hold_back` what came too early.
 
@@ -98,48 +102,42 @@ class Intake(ABC):
         """Count a message by its time alone, and say for how many seconds to `hold_back` it."""
         return 0.0 if self._rate is None else self._rate.delay(monotonic())
 
-    async def hold_back(self, delay: float) -> bool:
-        """Let a message that came too early wait for its turn; read nothing meanwhile.
+    async def hold_back(self, delay: float) -> None:
+        """Let a message that came too early wait for its turn; read nothing behind it meanwhile.
+
+        Whether the connection has `hung_up` tells afterwards that it is not to be handled.
 
         Args:
             delay: What `delay` said.
-
-        Returns:
-            Whether it may be handled. If not, the connection is being closed.
         """
-        connection = self._connection
-        if delay == math.inf or self._rate is None:  # it is too long
-            if not connection.hung_up:
-                max_bytes = connection.limits.max_message_bytes
-                self._break_off(
-                    'max_message_bytes',
-                    close_codes.TOO_BIG,
-                    f'messages have at most {max_bytes} bytes',
-                )
-            return False
+        connection, rate = self._connection, self._rate
+        if delay == math.inf or rate is None:
+            self._refuse_length()
+            return
         if not connection.hung_up:
             connection.keeper.counters.throttled += 1
-        seconds, is_flood = self._rate.hold(delay, monotonic())
+        seconds, is_flood = rate.hold(delay, monotonic())
         await self._wait(seconds)
-        if not (connection.hung_up or is_flood):
-            return True
-        if connection.hung_up:
-            self.hush()
-        else:
-            self._break_off(
-                'messages_per_second',
-                close_codes.from_http_status(429),
-                'too many messages',
-                falcon.HTTPTooManyRequests(
-                    description='messages came faster than they are taken, for too long'
-                ),
-            )
+        if is_flood and not connection.hung_up:
+            await self._cut_off()
+
+    def _refuse_length(self) -> None:
+        most = self._connection.limits.max_message_bytes
+        if not self._connection.hung_up:
+            reason = f'messages have at most {most} bytes'
+            self._break_off('max_message_bytes', close_codes.TOO_BIG, reason)
+
+    async def _cut_off(self) -> None:
+        error = falcon.HTTPTooManyRequests(
+            description='messages came faster than they are taken, for too long'
+        )
+        code = close_codes.from_http_status(429)
+        self._break_off('messages_per_second', code, 'too many messages', error)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CUT_OFF_SECONDS):
-                await connection.all_written()
-        connection.left(close_codes.ABNORMAL)
-        self.reads_directly = False
-        return False
+                await self._connection.all_written()
+        self._connection.left(close_codes.ABNORMAL)
+        self._read_no_more()
 
     async def _wait(self, seconds: float) -> None:
         if seconds > _LONG_SECONDS and self.owner is not None:
@@ -183,15 +181,18 @@ class Intake(ABC):
         keeper.lost(connection)
         last_words = None if error is None else _frame_of(connection, error)
         connection.close(code, reason, after=last_words)
-        self.hush()
+        self._hush(CUT_OFF_SECONDS)
 
-    def hush(self) -> None:
-        """Have the server read nothing more of a peer that is being closed, and soon cut it off."""
-        send, receive = self._handshake.server_send, self._handshake.receive
-        server_internals.pause_reading(send, receive, self.owner)
-        asyncio.get_running_loop().call_later(
-            CUT_OFF_SECONDS, server_internals.abort, send, receive, self.owner
-        )
+    def hush_flood(self) -> None:
+        """It is being closed: if it floods, have the server read nothing more of it."""
+        if self._rate is not None and self._rate.held_for(monotonic()) > PAUSE_SECONDS:
+            self._hush(self._connection.limits.send_timeout_seconds or CUT_OFF_SECONDS)
+
+    def _hush(self, seconds: float) -> None:
+        """Have the server read nothing more of the peer, and cut it off after so long."""
+        sides = self._handshake.server_sides
+        server_internals.pause_reading(*sides)
+        asyncio.get_running_loop().call_later(seconds, server_internals.abort, *sides)
 
 
 def _frame_of(connection: Connection, error: falcon.HTTPError) -> Frame | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 import inspect
 import logging
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from falcon_ws_mw import cancellation
 from falcon_ws_mw.errors import ConfigurationError
 
 logger = logging.getLogger('falcon_ws_mw')
@@ -51,5 +53,7 @@ class Listeners:
                 waiting = listener(*told)
                 if inspect.isawaitable(waiting):
                     await waiting
-            except Exception:
+            except (Exception, asyncio.CancelledError) as error:
+                if not isinstance(error, Exception) and cancellation.is_for_this_task():
+                    raise
                 logger.exception('a listener of on_%s failed: %r', occasion, listener)

@@ -28,13 +28,17 @@ class ClientFaults:
         self._last: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def warn(self, kind: str, message: str, *args: object, **facts: Any) -> None:
-        """Log a line at WARNING, unless there was one of its kind just now.
+    def warn(
+        self, kind: str, message: str, *args: object, raised: bool = False, **facts: Any
+    ) -> None:
+        """Log a line, unless there was one of its kind just now.
 
         Args:
             kind: The kind of fault; there are few.
             message: What to say, with `%` for the arguments.
             args: These.
+            raised: Whether code of the app has raised for what a client said: then it is an ERROR
+                with its traceback, not a WARNING.
             facts: Attributes of the record.
         """
         now = time.monotonic()
@@ -46,7 +50,8 @@ class ClientFaults:
         if left_out:
             message += ' (and %d more like this since the last such line)'
             args = (*args, left_out)
-        logger.warning(message, *args, extra={'fault': kind, **facts})
+        level = logging.ERROR if raised else logging.WARNING
+        logger.log(level, message, *args, exc_info=raised, extra={'fault': kind, **facts})
 
 
 def quoted(value: object) -> str:

@@ -13,7 +13,7 @@ import falcon.asgi
 from falcon.media import MissingDependencyHandler
 
 from falcon_ws_mw import close_codes, falcon_internals, hooks
-from falcon_ws_mw.admission import Admission
+from falcon_ws_mw.admission import Admission, Refusal
 from falcon_ws_mw.adoption import AdoptedConversation
 from falcon_ws_mw.conversation import Conversation
 from falcon_ws_mw.decoding import DEFAULT_DECODING, Decoding
@@ -134,6 +134,8 @@ class WebSocketDispatchMiddleware(WrapperGuard):
                 'to 86400, or None'
             )
         self.envelope: AnyEnvelope = envelope
+        if not isinstance(limits, (Limits, type(None))):
+            raise ConfigurationError(f'limits={limits!r}: expected a falcon_ws_mw.Limits')
         self.limits = limits or DEFAULT_LIMITS
         self.proxies = Proxies(trusted_proxies)
         self._admission = Admission(manager, self.limits, self.proxies)
@@ -230,12 +232,17 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         )
         if refusal is None:
             return table
+        await self._turn_away(handshake, ws, refusal)
+        raise ConversationStarts
+
+    async def _turn_away(
+        self, handshake: Handshake, ws: falcon.asgi.WebSocket, refusal: Refusal
+    ) -> None:
         handshake.reason = refusal.reason
         if handshake.decided:  # another component has accepted
             self.manager.counters.refusals[refusal.reason] += 1
             await ws.close(close_codes.from_http_status(refusal.error.status_code))
         await handshake.refuse(refusal.error)
-        raise ConversationStarts
 
     async def _adopt(
         self,
@@ -276,9 +283,12 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         """Hold a conversation from inside a responder: `falcon_ws_mw.dispatch`."""
         if handshake.decided:  # by a hook around it
             await self._leave_decided(handshake, ws)
+        refusal = self._admission.one_too_many(settings['table'])  # hooks may have taken long
         conversation = Conversation(handshake, req, params, **settings)
         try:
-            if await conversation.open():
+            if refusal is not None:
+                await self._turn_away(handshake, ws, refusal)
+            elif await conversation.open():
                 await conversation.run()
         finally:
             handshake.over = True

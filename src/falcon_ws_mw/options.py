@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 import os
 from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
@@ -200,7 +200,11 @@ class Limits:
 
     def over(self, base: Limits) -> Limits:
         """The limits of `base`, with those replaced that were named when this object was made."""
-        return replace(base, **{name: getattr(self, name) for name in self._named})
+        named = {name: getattr(base, name) for name in base.names()}
+        named |= {name: getattr(self, name) for name in self._named}
+        result = type(self)(**named)
+        object.__setattr__(result, '_named', self._named | base._named)
+        return result
 
 
 DEFAULT_LIMITS = Limits()

@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 import inspect
 from ipaddress import AddressValueError, IPv6Address
-import logging
 import re
 from typing import Any, Final, TypeAlias
 
 import falcon
 
 from falcon_ws_mw.errors import ConfigurationError
-
-logger = logging.getLogger('falcon_ws_mw')
+from falcon_ws_mw.logs import ClientFaults, quoted
 
 AllowedOrigins: TypeAlias = (
     str | re.Pattern[str] | Callable[[str, Any], bool] | Iterable[str | re.Pattern[str]] | None
@@ -87,7 +85,16 @@ class OriginRule:
         ConfigurationError: If that is none of these things.
     """
 
-    __slots__ = ('_asked', '_exact', '_given', '_patterns', '_wildcards', 'allows_any', 'needs_own')
+    __slots__ = (
+        '_asked',
+        '_exact',
+        '_faults',
+        '_given',
+        '_patterns',
+        '_wildcards',
+        'allows_any',
+        'needs_own',
+    )
 
     def __init__(self, allowed: AllowedOrigins = None) -> None:
         given: object = allowed
@@ -109,6 +116,7 @@ class OriginRule:
                 "list of origins and patterns, a function of (origin, req), or '*' for any"
             )
         self._given = given
+        self._faults = ClientFaults()
         _check_kinds(entries)
         texts = {entry for entry in entries if isinstance(entry, str)}
         self.allows_any = '*' in texts
@@ -131,7 +139,7 @@ class OriginRule:
             return True
         if self._asked is not None:
             # An empty header is nobody's origin, and 'not origin' an easy mistake to make.
-            return origin != '' and _ask(self._asked, origin, req)
+            return origin != '' and _ask(self._asked, origin, req, self._faults)
         found = normalised(origin)
         if found is None:
             return False
@@ -202,20 +210,27 @@ def own_origin(scheme: str, host: str) -> str | None:
     return normalised(f'{page}://{host}') if page in _DEFAULT_PORTS else None
 
 
-def _ask(function: Callable[[str, Any], object], origin: str, req: falcon.Request) -> bool:
+def _ask(
+    function: Callable[[str, Any], object],
+    origin: str,
+    req: falcon.Request,
+    faults: ClientFaults,
+) -> bool:
     try:
         answer = function(origin, req)
-    except Exception:
-        logger.exception('%r raised; the origin %.80r is refused', function, origin)
+    except Exception:  # noqa: BLE001  # logged
+        message = '%r raised; the origin %s is refused'
+        faults.warn('allowed_origins', message, function, quoted(origin), raised=True)
         return False
     if inspect.iscoroutine(answer):
         answer.close()  # else Python warns of it later, and of another line
     if not isinstance(answer, bool):  # what is merely true may be a coroutine, or an error's text
-        logger.error(
-            '%r returned %.80r, neither True nor False; the origin %.80r is refused',
+        faults.warn(
+            'allowed_origins',
+            '%r returned %s, neither True nor False; the origin %s is refused',
             function,
-            answer,
-            origin,
+            quoted(answer),
+            quoted(origin),
         )
     return answer is True
 

@@ -53,10 +53,16 @@ class MessageRate:
         """
         if now - self._held_until >= PAUSE_SECONDS:
             self._held_since = now
-        left = max(self._held_since + FLOOD_SECONDS - now, 0.0)
+        # At a rate of less than one in five seconds, one early message is no flood.
+        patience = max(FLOOD_SECONDS, 2 * self._interval)
+        left = max(self._held_since + patience - now, 0.0)
         wait = min(seconds, left)
         self._held_until = now + wait
         return wait, seconds >= left
+
+    def held_for(self, now: float) -> float:
+        """For how many seconds its messages have been held back, without a pause until now."""
+        return now - self._held_since if now - self._held_until < PAUSE_SECONDS else 0.0
 
 
 class AddressRates:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 WorkerState = Literal['waiting', 'running', 'backing_off', 'finished', 'failed', 'stopped']
@@ -79,10 +78,10 @@ class Counters:
     errors: Counter[str] = field(default_factory=Counter)
 
     def snapshot(self) -> dict[str, Any]:
-        """The counts as they stand, by name; nothing in it changes any more."""
+        """The counts as they stand, by name, as a copy."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
-            name: MappingProxyType(dict(value)) if isinstance(value, Counter) else value
+            name: dict(value) if isinstance(value, Counter) else value
             for name, value in values.items()
         }
 

@@ -103,11 +103,11 @@ def abort(send: object, receive: object, task: asyncio.Task[Any] | None = None) 
 
 
 def _transport_of(send: object, receive: object, task: asyncio.Task[Any] | None) -> Any:
-    starts = [send, receive]
+    # First what runs the app: what middleware put around the others may hold sockets of its own.
     frame = getattr(task.get_coro(), 'cr_frame', None) if task is not None else None
-    if frame is not None:
-        starts.append(frame.f_locals.get('self'))
-    return _transport_behind(starts)
+    server = None if frame is None else frame.f_locals.get('self')
+    transport = None if server is None else _transport_behind([server])
+    return transport or _transport_behind([send, receive])
 
 
 def _transport_behind(starts: list[object]) -> Any:

@@ -20,8 +20,9 @@ class Watch:
 
     Args:
         connection: The connection.
-        last_read: Gives what was read last: the same object as long as nothing comes. Another one
-            each time where nobody reads: its silence is ours then.
+        last_read: Gives what was read last: the same object as long as nothing comes; `None` while
+            nobody reads, and the silence is ours.
+        is_busy: Whether a handler runs, for which the peer may wait: then it is not idle.
         idle_seconds: How long it may say nothing, `None` for as long as it likes.
         heartbeat_seconds: After how much silence it is asked for a sign of life; after as much
             again it counts as gone. `None` for never.
@@ -32,8 +33,11 @@ class Watch:
         '_connection',
         '_heartbeat_seconds',
         '_idle_seconds',
+        '_idle_since',
+        '_is_busy',
         '_last',
         '_last_read',
+        '_looked',
         '_silent_since',
     )
 
@@ -41,16 +45,18 @@ class Watch:
         self,
         connection: Connection,
         last_read: Callable[[], object],
+        is_busy: Callable[[], bool],
         *,
         idle_seconds: float | None,
         heartbeat_seconds: float | None,
     ) -> None:
         self._connection = connection
         self._last_read = last_read
+        self._is_busy = is_busy
         self._idle_seconds = idle_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._last: object = self
-        self._silent_since = 0.0
+        self._silent_since = self._idle_since = self._looked = 0.0
         self._asked = False
 
     def look(self, now: float) -> bool:
@@ -65,18 +71,29 @@ class Watch:
         connection = self._connection
         if connection.state is not State.OPEN:
             return connection.state is State.HANDSHAKE
-        last = self._last_read()
-        if last is not self._last:
-            self._last, self._asked, self._silent_since = last, False, now
-        silent, beat, idle = now - self._silent_since, self._heartbeat_seconds, self._idle_seconds
-        if idle is not None and silent >= idle:
+        self._listen(now)
+        beat, idle = self._heartbeat_seconds, self._idle_seconds
+        silent = now - self._silent_since
+        if idle is not None and now - self._idle_since >= idle:
             self._close('idle_timeout_seconds', f'idle for {idle:g} s')
-        elif beat is not None and silent >= 2 * beat:
+        elif beat is not None and self._asked and silent >= 2 * beat:
             self._close('heartbeat_seconds', f'no sign of life for {2 * beat:g} s')
-        elif beat is not None and silent >= beat and not self._asked:
-            self._asked = True
-            connection.post(connection.codec.encode_message(PING, None))
+        elif beat is not None and not self._asked and silent >= beat:
+            self._asked = connection.post(connection.codec.encode_message(PING, None))
         return connection.state is State.OPEN
+
+    def _listen(self, now: float) -> None:
+        """Since when it has been silent: time in which it could not be heard does not count."""
+        since_look, self._looked = now - self._looked, now
+        last = self._last_read()
+        if last is not None and last is not self._last:
+            self._last, self._asked = last, False
+            self._silent_since = self._idle_since = now
+        elif last is None or self._connection.is_blocked:
+            self._silent_since += since_look
+            self._idle_since += since_look
+        elif self._is_busy():
+            self._idle_since += since_look
 
     def _close(self, limit: str, reason: str) -> None:
         connection = self._connection
