@@ -646,7 +646,9 @@ async def some_app(scope: Any, receive: Any, send: Any) -> None: ...
 
 @pytest.mark.parametrize('ws', ['auto', 'websockets-sansio', 'wsproto'])
 def test_the_settings_of_uvicorn_are_found_in_its_own_config(ws: Any) -> None:
-    config = uvicorn.Config(some_app, ws=ws, ws_max_size=77, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        some_app, ws=ws, ws_max_size=77, timeout_graceful_shutdown=5, log_config=None
+    )
 
     assert settings_of(LifespanOn(config).receive) == (
         'uvicorn',

@@ -112,9 +112,9 @@ class Inbox(Intake):
         if self._connection.is_blocked and timeout is not None:
             # The server has told the end, and still holds a socket that does not drain: on its
             # shutdown uvicorn would wait for it, for ever.
-            asyncio.get_running_loop().call_later(
-                timeout, server_internals.abort, *self._handshake.server_sides
-            )
+            transport = server_internals.transport_of(*self._handshake.server_sides)
+            if transport is not None:
+                asyncio.get_running_loop().call_later(timeout, server_internals.cut, transport)
         # The ASGI spec makes 1005 the default. Some servers send an IntEnum.
         self._connection.left(int(event.get('code') or close_codes.NO_STATUS))
         self._connection.keeper.lost(self._connection)

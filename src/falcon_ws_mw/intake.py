@@ -190,9 +190,10 @@ class Intake(ABC):
 
     def _hush(self, seconds: float) -> None:
         """Have the server read nothing more of the peer, and cut it off after so long."""
-        sides = self._handshake.server_sides
-        server_internals.pause_reading(*sides)
-        asyncio.get_running_loop().call_later(seconds, server_internals.abort, *sides)
+        transport = server_internals.transport_of(*self._handshake.server_sides)
+        if transport is not None:
+            server_internals.pause_reading(transport)
+            asyncio.get_running_loop().call_later(seconds, server_internals.cut, transport)
 
 
 def _frame_of(connection: Connection, error: falcon.HTTPError) -> Frame | None:

@@ -106,8 +106,9 @@ class Limits:
         message_burst: How many messages of a connection may come at once (default 200; `None` is as
             many as in a second).
         messages_per_second: The most messages of a connection (default 100). Reading slows down to
-            that rate. When messages have been held back for 10 s without a pause of 1 s, the client
-            gets an error 429 and the connection is closed with 3429.
+            that rate. When messages have been held back for 10 s without a pause of 1 s (at less
+            than one in five seconds: for the time of two), the client gets an error 429 and the
+            connection is closed with 3429.
         request_timeout_seconds: How long a client may take to answer a request of the server
             (default 30), where the request itself does not say.
         send_timeout_seconds: How long the server may take over one frame, or over everything that

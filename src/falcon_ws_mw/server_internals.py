@@ -57,57 +57,49 @@ def settings_of(receive: object) -> tuple[str, dict[str, Any]]:
     return server, found
 
 
-def pause_reading(send: object, receive: object, task: asyncio.Task[Any] | None = None) -> bool:
-    """Have a server read no more from the socket behind an ASGI connection.
+def transport_of(send: object, receive: object, task: asyncio.Task[Any] | None = None) -> Any:
+    """The transport of the socket behind an ASGI connection.
 
-    Fall-back: nothing happens.
+    Looked for in the server's own object whose coroutine the task runs (uvicorn: its protocol), as
+    long as it does; then in the server's send and receive, and in what other ASGI middleware has
+    put around them, which may hold sockets of its own.
 
-    Args:
-        send: See `abort`.
-        receive: See `abort`.
-        task: See `abort`.
-
-    Returns:
-        Whether it was found.
-    """
-    transport = _transport_of(send, receive, task)
-    if transport is None:
-        return False
-    with contextlib.suppress(RuntimeError):  # uvloop's, of one that is paused or closing
-        transport.pause_reading()
-    return True
-
-
-def abort(send: object, receive: object, task: asyncio.Task[Any] | None = None) -> bool:
-    """Cut the socket behind an ASGI connection.
-
-    Looked for in the server's own send and receive (uvicorn: methods of its protocol), in what
-    other ASGI middleware has put around them, and in the server's coroutine that the task runs.
-
-    Fall-back: nothing happens.
+    Fall-back: `None`.
 
     Args:
         send: The ASGI send.
         receive: The ASGI receive.
         task: The task that runs the ASGI application for this connection.
-
-    Returns:
-        Whether it was found, and cut.
     """
-    transport = _transport_of(send, receive, task)
-    if transport is None:
-        return False
-    _reset_on_close(transport)
-    transport.abort()
-    return True
-
-
-def _transport_of(send: object, receive: object, task: asyncio.Task[Any] | None) -> Any:
-    # First what runs the app: what middleware put around the others may hold sockets of its own.
     frame = getattr(task.get_coro(), 'cr_frame', None) if task is not None else None
     server = None if frame is None else frame.f_locals.get('self')
     transport = None if server is None else _transport_behind([server])
     return transport or _transport_behind([send, receive])
+
+
+def pause_reading(transport: Any) -> None:
+    """Read no more from a socket."""
+    with contextlib.suppress(RuntimeError):  # uvloop's, of one that is paused or closing
+        transport.pause_reading()
+
+
+def cut(transport: Any) -> None:
+    """Cut a socket: reset it, whatever waits for its peer."""
+    _reset_on_close(transport)
+    transport.abort()
+
+
+def abort(send: object, receive: object, task: asyncio.Task[Any] | None = None) -> bool:
+    """Cut the socket behind an ASGI connection, where `transport_of` finds it.
+
+    Returns:
+        Whether it was found, and cut.
+    """
+    transport = transport_of(send, receive, task)
+    if transport is None:
+        return False
+    cut(transport)
+    return True
 
 
 def _transport_behind(starts: list[object]) -> Any:
