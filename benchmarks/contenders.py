@@ -26,6 +26,7 @@ class Contender:
 
 RAW = Contender('raw', 'raw ASGI', 'benchmarks.apps.raw:app')
 OURS = Contender('ours', 'falcon_ws_mw', 'benchmarks.apps.ours:app')
+LIMITED = Contender('limited', 'falcon_ws_mw, every limit on', 'benchmarks.apps.ours:limited')
 FALCON = Contender('falcon', 'Falcon loop as documented', 'benchmarks.apps.falcon_loop:app')
 TUNED = Contender('tuned', 'Falcon loop, tuned', 'benchmarks.apps.falcon_tuned:app')
 STARLETTE = Contender('starlette', 'Starlette', 'benchmarks.apps.starlette_app:app')

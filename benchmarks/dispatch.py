@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from benchmarks.contenders import (
     CHANNELS,
     FALCON,
+    LIMITED,
     LITESTAR,
     OURS,
     RAW,
@@ -26,7 +27,7 @@ from benchmarks.rounds import in_rounds
 from benchmarks.servers import serving_all
 from benchmarks.traffic import traffic_ratios, traffic_table
 
-CONTENDERS = (RAW, OURS, TUNED, FALCON, STARLETTE, LITESTAR, SOCKETIO, CHANNELS)
+CONTENDERS = (RAW, OURS, LIMITED, TUNED, FALCON, STARLETTE, LITESTAR, SOCKETIO, CHANNELS)
 DEPTHS = (1, 16)
 TARGETS = {1: 0.90, 16: 0.87}
 

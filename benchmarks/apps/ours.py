@@ -7,8 +7,8 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from benchmarks.apps.limits import without_rates
-from falcon_ws_mw import install
+from benchmarks.apps.limits import with_rates, without_rates
+from falcon_ws_mw import Limits, WebSocketLifespan, install
 from falcon_ws_mw.websocket import WebSocket
 
 
@@ -33,7 +33,12 @@ class Room:
         await ws.broadcast_to_room('all', {'type': 'said', 'payload': payload})
 
 
-inner: falcon.asgi.App = falcon.asgi.App()  # type: ignore[type-arg]
-inner.add_route('/echo', Echo())
-inner.add_route('/room', Room())
-app = install(inner, limits=without_rates())
+def _with(limits: Limits) -> WebSocketLifespan:
+    inner: falcon.asgi.App = falcon.asgi.App()  # type: ignore[type-arg]
+    inner.add_route('/echo', Echo())
+    inner.add_route('/room', Room())
+    return install(inner, limits=limits)
+
+
+app = _with(without_rates())
+limited = _with(with_rates())
