@@ -346,7 +346,7 @@ class AdoptedConversation(Conversation):
         responder = self._table.messages[taken.incoming.type]
         incoming = None
         try:
-            delay = self._ws.inbox.delay(taken.event)
+            delay = self._ws.inbox.received(taken.event)
             if delay > 0:
                 await self._ws.inbox.hold_back(delay)
             if self._connection.hung_up:

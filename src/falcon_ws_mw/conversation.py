@@ -128,7 +128,7 @@ class Conversation(Handling):
         receive, messages = self._handshake.receive, self._table.messages
         decode = self._codec.decoder(self._table.payloads, whole=self._table.wants_whole)
         owner = asyncio.current_task()
-        is_measured = self._manager.meter is not None
+        counters, is_measured = self._manager.counters, self._manager.meter is not None
         inbox.begin(cancels_handler=self._table.settings.disconnect_policy == 'cancel')
         try:
             await self._begin()
@@ -143,12 +143,13 @@ class Conversation(Handling):
                     if event['type'] != 'websocket.receive':
                         inbox.note_end(event)
                         return
-                    delay = inbox.delay(event) if directly else 0.0
+                    text = event.get('text')
+                    counters.received += directly  # else the inbox has counted it
+                    delay = inbox.delay(event, text) if directly else 0.0
                     unusual = delay > 0 or connection.direct is None
                     if unusual and not await self._may_be_handled(delay):
                         continue
                     inbox.in_hand = event
-                    text = event.get('text')
                     incoming = None
                     try:
                         incoming = decode(event['bytes'] if text is None else text)

@@ -122,16 +122,25 @@ class Depth:
     Attributes:
         harmless_bytes: What has no more bytes is not too deep, as each level takes one.
         harmless_characters: JSON of no more characters is not too deep, as each level takes two.
+        harmless_text: JSON without arrays of no more characters is not too deep, as each object
+            around another takes five.
         harmless_offset: JSON without arrays is not too deep if no object begins here or later, as
             the objects around it have keys, and begin four characters before each other.
     """
 
-    __slots__ = ('_max_depth', 'harmless_bytes', 'harmless_characters', 'harmless_offset')
+    __slots__ = (
+        '_max_depth',
+        'harmless_bytes',
+        'harmless_characters',
+        'harmless_offset',
+        'harmless_text',
+    )
 
     def __init__(self, max_depth: int | None) -> None:
         self._max_depth = sys.maxsize if max_depth is None else max_depth
         self.harmless_bytes = self._max_depth
         self.harmless_characters = 2 * self._max_depth
+        self.harmless_text = 5 * self._max_depth
         self.harmless_offset = 4 * self._max_depth
 
     def is_too_deep(self, text: str) -> bool:

@@ -193,7 +193,7 @@ class Inbox(Intake):
             event = await self._receive()
             if event['type'] != 'websocket.receive':
                 return event
-            delay = self.delay(event)
+            delay = self.received(event)
             if delay > 0:
                 await self.hold_back(delay)
             if not self._connection.hung_up:
@@ -285,7 +285,7 @@ class Inbox(Intake):
         ):
             connection.keeper.counters.received += 1
             return True
-        delay = self.delay(event)
+        delay = self.received(event)
         if delay == math.inf or (delay > 0 and connection.hung_up):
             await self.hold_back(delay)
         if connection.hung_up:  # nobody will listen; the server has to get at the end

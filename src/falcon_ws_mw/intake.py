@@ -81,17 +81,24 @@ class Intake(ABC):
     def _read_no_more(self) -> None:
         """It has been cut off."""
 
-    def delay(self, event: Event) -> float:
-        """Count a message, and say for how many seconds to `hold_back` what came too early.
+    def delay(self, event: Event, text: str | None) -> float:
+        """Count a message in the rate, and say for how many seconds to `hold_back` it.
+
+        Args:
+            event: The ASGI event.
+            text: Its text, if it has one.
 
         Returns:
             Not above 0 for what may be handled at once; infinite for what is too long.
         """
-        self._connection.keeper.counters.received += 1
-        text = event.get('text')
         if (text is None or len(text) > self._small_characters) and self.is_too_long(event):
             return math.inf
         return 0.0 if self._rate is None else self._rate.delay(monotonic())
+
+    def received(self, event: Event) -> float:
+        """The same, and count that it was received."""
+        self._connection.keeper.counters.received += 1
+        return self.delay(event, event.get('text'))
 
     def is_too_long(self, event: Event) -> bool:
         """Whether a message is longer than it may be."""

@@ -27,10 +27,17 @@ def default_decode(media: Media, *, empty: bool) -> Decode:
         media: What reads objects.
         empty: Whether an absent payload, or null, is `{}`.
     """
-    to_object, read = media.decode, DEFAULT_ENVELOPE.read
+    to_object, read, loads = media.decode, DEFAULT_ENVELOPE.read, media.loads
+    short = media.depth.harmless_text if media.is_plain_orjson else -1
 
     def decode(raw: str | bytes) -> Incoming:
-        message = to_object(raw)
+        if len(raw) <= short and type(raw) is str and '[' not in raw:
+            try:
+                message = loads(raw)
+            except ValueError:
+                message = to_object(raw)  # says what is wrong with it
+        else:
+            message = to_object(raw)
         if type(message) is dict and 'id' not in message:
             message_type = message.get('type')
             if type(message_type) is str:
