@@ -131,7 +131,8 @@ class Served:
 
 
 @asynccontextmanager
-async def serve(command: str) -> AsyncIterator[Served]:
+async def serve(command: str, app: str = 'tests.served_app:app') -> AsyncIterator[Served]:
+    """Serve an app by a server in a process of its own."""
     with socket.create_server(('127.0.0.1', 0)) as reserved:
         port = int(reserved.getsockname()[1])
     connected: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
@@ -144,7 +145,7 @@ async def serve(command: str) -> AsyncIterator[Served]:
             sys.executable,
             '-m',
             *command.format(port=port).split(),
-            'tests.served_app:app',
+            app,
             cwd=ROOT,
             env={
                 **os.environ,

@@ -8,9 +8,6 @@ from contextlib import asynccontextmanager
 import importlib.util
 import json
 import os
-import signal
-import socket
-import sys
 from typing import Any
 
 import falcon
@@ -34,9 +31,9 @@ from falcon_ws_mw.sweep import Sweep
 from .asyncapi_tools import unavailable
 from .conftest import Logs
 from .servers import PATIENCE_SECONDS, Client, serve
-from .test_docs import ROOT
 from .test_servers import SERVERS
 from .test_servers import Served as ServedAlone
+from .test_servers import serve as serve_alone
 
 PROTOCOL = 'falcon-ws.v1'
 SPEAKS_IT: dict[str, Any] = {'subprotocols': [PROTOCOL]}
@@ -705,47 +702,6 @@ if 'SERVED_APP_EVENTS' in os.environ:  # in a process of its own
     app = make()
 
 
-@asynccontextmanager
-async def serve_alone(command: str) -> AsyncIterator[ServedAlone]:
-    """Serve the app of this file by a server in a process of its own."""
-    with socket.create_server(('127.0.0.1', 0)) as reserved:
-        port = int(reserved.getsockname()[1])
-    connected: asyncio.Future[ServedAlone] = asyncio.get_running_loop().create_future()
-
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await (await connected).listen(reader, writer)
-
-    async with await asyncio.start_server(listen, '127.0.0.1', 0) as listener:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            '-m',
-            *command.format(port=port).split(),
-            'tests.test_silence:app',
-            cwd=ROOT,
-            env={
-                **os.environ,
-                'PYTHONUNBUFFERED': '1',
-                'SERVED_APP_EVENTS': str(listener.sockets[0].getsockname()[1]),
-            },
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-        served = ServedAlone(port, process, [], asyncio.Condition(), [])
-        connected.set_result(served)
-        reading = asyncio.create_task(served.read_log())
-        try:
-            await served.start()
-            yield served
-        finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)  # its workers too
-            except ProcessLookupError:
-                pass
-            await reading
-            await served.everything_is_told()
-
-
 async def left(served: ServedAlone) -> dict[str, int]:
     reader, writer = await asyncio.open_connection('127.0.0.1', served.port)
     writer.write(b'GET /left HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
@@ -762,7 +718,7 @@ async def test_a_dead_link_is_noticed_and_nothing_of_it_remains(server: str) -> 
     module, *_ = SERVERS[server].split()
     if importlib.util.find_spec(module) is None:
         unavailable(f'{module} is not installed')
-    async with serve_alone(SERVERS[server]) as served:
+    async with serve_alone(SERVERS[server], 'tests.test_silence:app') as served:
         before = await left(served)
         async with silent(served.port, '/beating/first'), silent(served.port, '/idle/second'):
             for name in ('first', 'second'):
