@@ -410,7 +410,10 @@ def test_on_ws_disconnect_runs_once_for_whom_was_not_refused(observed: Observed)
     ended = [told['name'] for told in observed.told if told['event'] == 'disconnected']
     expected = set(observed.guests)
     if cell_of(observed.server, 'SIGTERM: `on_ws_disconnect` gets') == 'not called':
+        # Not by the signal, that is. The test lets them go, and then it depends on who is first:
+        # they, or the end of the process.
         expected -= set(IDLE)
+        ended = [name for name in ended if name not in IDLE]
     assert sorted(ended) == sorted(expected)
 
 
