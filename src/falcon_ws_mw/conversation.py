@@ -128,6 +128,7 @@ class Conversation(Handling):
         receive, messages = self._handshake.receive, self._table.messages
         decode = self._codec.decoder(self._table.payloads, whole=self._table.wants_whole)
         owner = asyncio.current_task()
+        unlimited = inbox.unlimited_characters
         counters, is_measured = self._manager.counters, self._manager.meter is not None
         inbox.begin(cancels_handler=self._table.settings.disconnect_policy == 'cancel')
         try:
@@ -145,7 +146,8 @@ class Conversation(Handling):
                         return
                     text = event.get('text')
                     counters.received += directly  # else the inbox has counted it
-                    delay = inbox.delay(event, text) if directly else 0.0
+                    is_unlimited = text is not None and len(text) <= unlimited
+                    delay = inbox.delay(event, text) if directly and not is_unlimited else 0.0
                     unusual = delay > 0 or connection.direct is None
                     if unusual and not await self._may_be_handled(delay):
                         continue

@@ -81,6 +81,11 @@ class Intake(ABC):
     def _read_no_more(self) -> None:
         """It has been cut off."""
 
+    @property
+    def unlimited_characters(self) -> int:
+        """A text of so many is within all limits, whenever it comes; none where there is a rate."""
+        return self._small_characters if self._rate is None else -1
+
     def delay(self, event: Event, text: str | None) -> float:
         """Count a message in the rate, and say for how many seconds to `hold_back` it.
 
