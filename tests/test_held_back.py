@@ -218,6 +218,21 @@ async def test_a_listener_that_awaits_what_was_cancelled_ends_nobody(logs: Logs)
     assert len(logs.take()) == 1
 
 
+async def test_who_leaves_while_a_listener_takes_long_ends_like_anybody_else(logs: Logs) -> None:
+    desk = Desk()
+    peer = Peer(desk, disconnect_policy='cancel')
+
+    @peer.app.ws_connection_manager.on_connect
+    async def wait(ws: WebSocket) -> None:
+        await asyncio.Event().wait()
+
+    await soon(desk.connected.get())
+    peer.leave()
+    assert await soon(desk.ends.get()) == 1001
+    await soon(peer.task)
+    assert logs.lines == []
+
+
 async def test_a_socket_of_some_middleware_is_left_alone(logs: Logs) -> None:
     ended = asyncio.Event()
 

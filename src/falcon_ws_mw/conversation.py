@@ -189,8 +189,13 @@ class Conversation(Handling):
         if self._connection.state is not State.CLOSED:  # as after an accept that failed
             inbox = self._ws.inbox
             inbox.in_hand = {}  # as for a handler: if it takes long, the client is read ahead
-            await self._tell_connected()
-            inbox.in_hand = None
+            try:
+                await self._tell_connected()
+            except asyncio.CancelledError:
+                if not await inbox.goes_on():
+                    raise
+            finally:
+                inbox.in_hand = None
         self._watch()
 
     async def _finish(self) -> None:
