@@ -811,6 +811,10 @@ def test_the_way_out_is_described_as_it_is_sent() -> None:
     assert sorted(outgoing['properties']) == ['given', 'twice']
 
 
+MSGSPEC_TELLS_TWINS_APART = tuple(map(int, msgspec.__version__.split('.')[:2])) >= (0, 23)
+"""Structs of one name in one module, where they are described. Before it refused them."""
+
+
 def struct(module: str, **fields: Any) -> Any:
     return msgspec.defstruct('Item', fields.items(), module=module)
 
@@ -872,11 +876,30 @@ def test_references_follow_a_component_that_is_renamed(registered: MoneyLibrary)
     }
 
 
-def test_two_structs_that_msgspec_cannot_tell_apart_are_an_error() -> None:
+def test_two_structs_of_one_name_are_described_apart_or_not_at_all() -> None:
+    """msgspec tells them apart since 0.23."""
     twins = [struct('one', left=int), struct('one', right=str)]
 
+    if not MSGSPEC_TELLS_TWINS_APART:
+        with pytest.raises(TypeError, match=r'Item.*rename one'):
+            json_schema(*twins)
+        return
+    schema = json_schema(*twins)
+
+    assert admits(schema, {'left': 1}, {'right': 'x'})
+    assert not admits(schema, {'left': 1}, {'left': 1})
+
+
+def test_two_structs_that_msgspec_cannot_tell_apart_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def as_before_0_23(types: Any, **options: Any) -> Any:
+        raise KeyError(types[0])
+
+    monkeypatch.setattr('msgspec.json.schema_components', as_before_0_23)
+
     with pytest.raises(TypeError, match=r'Item.*rename one'):
-        json_schema(*twins)
+        json_schema(struct('one', left=int))
 
 
 # -- without extras, and at little cost

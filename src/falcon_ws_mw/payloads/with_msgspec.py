@@ -142,7 +142,7 @@ class Msgspec(PayloadLibrary):
         """
         try:
             of, components = msgspec.json.schema_components(annotations, ref_template=ref_template)
-        except KeyError as error:  # msgspec 0.19 to 0.22 knows classes by their full names
+        except KeyError as error:  # before 0.23 msgspec knows classes by their full names
             raise TypeError(
                 f'msgspec cannot describe {described(error.args[0])}: another class has the same '
                 'name in the same module; rename one of them'
