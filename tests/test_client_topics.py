@@ -46,7 +46,7 @@ class Ticker:
         return answers.get(name, True)
 
     async def on_ws_publish(self, ws: WebSocket, payload: dict[str, Any]) -> int:
-        report = await ws.publish(payload['topic'], {'about': payload['topic']})
+        report = await ws.manager.publish(payload['topic'], {'about': payload['topic']})
         return report.queued
 
     async def on_ws_disconnect(self, ws: WebSocket, close_code: int) -> None:

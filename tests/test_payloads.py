@@ -877,7 +877,7 @@ def test_references_follow_a_component_that_is_renamed(registered: MoneyLibrary)
 
 
 def test_two_structs_of_one_name_are_described_apart_or_not_at_all() -> None:
-    """msgspec tells them apart since 0.23."""
+    """Since 0.23 msgspec tells them apart."""
     twins = [struct('one', left=int), struct('one', right=str)]
 
     if not MSGSPEC_TELLS_TWINS_APART:

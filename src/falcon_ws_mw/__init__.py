@@ -7,12 +7,14 @@ from falcon_ws_mw.errors import (
     ConfigurationError,
     ConnectionNotFound,
     FalconWebSocketError,
+    IdentityExpired,
     InvalidCloseCode,
     InvalidName,
     InvalidPayload,
     InvalidTopic,
     MalformedMessage,
     MessageTooBig,
+    NotIdentified,
     OutboxFull,
     ReplyError,
     ReplyTimeout,
@@ -34,6 +36,7 @@ from falcon_ws_mw.reports import DeliveryReport, ManagerStats, WorkerStats
 from falcon_ws_mw.resource import WebSocketResource
 from falcon_ws_mw.responders import handles_message, parallel
 from falcon_ws_mw.sends import sends
+from falcon_ws_mw.tokens import TokenMiddleware, bearer_subprotocol
 from falcon_ws_mw.topics import topic_matches
 from falcon_ws_mw.websocket import WebSocket
 
@@ -48,6 +51,7 @@ __all__ = [
     'DeliveryReport',
     'Envelope',
     'FalconWebSocketError',
+    'IdentityExpired',
     'InvalidCloseCode',
     'InvalidName',
     'InvalidPayload',
@@ -58,9 +62,11 @@ __all__ = [
     'Message',
     'MessageEnvelope',
     'MessageTooBig',
+    'NotIdentified',
     'OutboxFull',
     'ReplyError',
     'ReplyTimeout',
+    'TokenMiddleware',
     'TooManyConnections',
     'TooManyRequests',
     'TooManyRooms',
@@ -76,6 +82,7 @@ __all__ = [
     'WorkerStats',
     '__version__',
     'after',
+    'bearer_subprotocol',
     'before',
     'dispatch',
     'handles_message',

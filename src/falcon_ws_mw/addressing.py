@@ -11,7 +11,9 @@ from falcon_ws_mw.codec import Codecs
 from falcon_ws_mw.envelope import Sendable
 from falcon_ws_mw.errors import ConnectionNotFound
 from falcon_ws_mw.fanout import Fanout
+from falcon_ws_mw.listeners import Listeners
 from falcon_ws_mw.options import SlowConsumer
+from falcon_ws_mw.presence import Presence
 from falcon_ws_mw.registry import Registry
 from falcon_ws_mw.reports import DeliveryReport
 from falcon_ws_mw.sides import State
@@ -20,12 +22,20 @@ from falcon_ws_mw.topics import check_topic
 
 
 class Addressing:
-    """Sends to connections by what they are known by."""
+    """Sends to connections by what they are known by.
 
-    def __init__(self) -> None:
-        self._registry = registry = Registry()
+    Args:
+        presence_debounce_seconds: How long after a user's last connection he has left.
+    """
+
+    def __init__(self, presence_debounce_seconds: float) -> None:
+        self.listeners = Listeners()
+        """Who is told of connections and users, by `on_connect` and its like."""
+        self.presence = Presence(self.listeners, presence_debounce_seconds)
+        """Who is to be told of users."""
+        self._registry = registry = Registry(self.presence)
         self._connections = registry.connections
-        self._sweep = Sweep(self._connections, registry.remove)
+        self._sweep = self.presence.keeper = Sweep(self._connections, registry.remove)
         self.counters = self._sweep.counters
         """What happened since the manager was made; `stats()` is the view for others."""
         self.faults = self._sweep.faults
@@ -138,8 +148,11 @@ class Addressing:
         )
 
     async def broadcast(self, message: Sendable, exclude_ids: Iterable[str] = ()) -> DeliveryReport:
-        """Send to every connection. Else like `broadcast_to_room`."""
-        return self._fanout.send(list(self._connections.values()), message, exclude_ids)
+        """Send to every connection. Else like `broadcast_to_room`.
+
+        Not to those that have yet to say who they are, on routes with `ws_authenticate_by`.
+        """
+        return self._fanout.send(self._registry.those_known(), message, exclude_ids)
 
     async def publish(
         self,

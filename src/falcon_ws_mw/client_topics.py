@@ -1,15 +1,13 @@
 """Clients that subscribe to topics by message, on routes that let them (`ws_client_topics`).
 
 `{"type": "subscribe", "payload": {"topic_filter": "prices/+"}}` and `unsubscribe` alike.
-Nobody gets in by himself: the resource's `ws_authorize(self, ws, action, name)` is asked for each
-filter.
+Nobody gets in by himself: the resource's `ws_authorize` is asked for each filter (`rights`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-import inspect
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import falcon
@@ -18,6 +16,7 @@ from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.payloads.base import Direction, PayloadType, Schema, Schemas
 from falcon_ws_mw.payloads.plain_types import PlainTypes
 from falcon_ws_mw.responders import ResponderTable
+from falcon_ws_mw.rights import DECLARATION, SUBSCRIBE
 from falcon_ws_mw.signatures import Responder, place
 from falcon_ws_mw.topics import check_topic_filter
 
@@ -67,36 +66,27 @@ def with_client_topics(cls: type, table: ResponderTable) -> ResponderTable:
         ConfigurationError: If it does not say who may subscribe, or answers these types itself.
     """
     where = f'{place(cls)}: {cls.__qualname__}'
-    authorize = getattr(cls, 'ws_authorize', None)
-    if authorize is None or not inspect.iscoroutinefunction(authorize):
+    if table.authorize is None:
         raise ConfigurationError(
             f'{where} has ws_client_topics, so it has to say who may subscribe to what: '
-            'declare `async def ws_authorize(self, ws, action, name) -> bool`'
+            f'declare {DECLARATION}'
         )
-    try:
-        inspect.signature(authorize).bind(None, None, 'subscribe', 'name')
-    except TypeError:
-        raise ConfigurationError(
-            f'{where}.ws_authorize is called with (ws, action, name) by position: declare '
-            '`async def ws_authorize(self, ws, action, name) -> bool`'
-        ) from None
     limit = table.settings.limits.max_topic_filters
 
-    async def subscribe(resource: Any, ws: WebSocket, *, payload: Any) -> TopicFilter:
+    async def subscribe(_: Any, ws: WebSocket, *, payload: Any) -> TopicFilter:
         """Get what is published on the topics that a filter matches.
 
         A topic is text in levels, as `prices/tea`. In a filter `+` stands for any one level, and
         `#` at the end for any number of them. What the client may not have is refused by a 403.
         """
         topic_filter = _filter_of(payload)
-        if await resource.ws_authorize(ws, 'subscribe', topic_filter) is not True:
-            raise falcon.HTTPForbidden(description='you may not subscribe to this topic filter')
+        await ws.authorize(SUBSCRIBE, topic_filter)
         filters = ws.topic_filters
         if limit is not None and len(filters) >= limit and topic_filter not in filters:
             raise falcon.HTTPTooManyRequests(
                 description=f'a connection may have {limit} topic filters: unsubscribe from one'
             )
-        await ws.subscribe(topic_filter)
+        await ws.manager.subscribe(ws.id, topic_filter)
         return {'topic_filter': topic_filter}
 
     async def unsubscribe(_: Any, ws: WebSocket, *, payload: Any) -> TopicFilter:

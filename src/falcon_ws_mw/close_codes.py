@@ -22,6 +22,10 @@ TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
 SERVICE_RESTART: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
+UNAUTHORIZED: Final = 3401
+FORBIDDEN: Final = 3403
+REQUEST_TIMEOUT: Final = 3408
+CONFLICT: Final = 3409
 
 
 class CloseCode(NamedTuple):
@@ -60,9 +64,12 @@ CLOSE_CODES: Final[dict[int, CloseCode]] = {
         CloseCode(TRY_AGAIN_LATER, 'Try Again Later', 'too slow a reader, or overload', True),
         CloseCode(1014, 'Bad Gateway', 'a proxy got no valid answer', True),
         CloseCode(1015, 'TLS Handshake', 'TLS failed; never in a frame', True, False),
-        CloseCode(3401, 'Unauthorized', 'no identity, or it has expired', False),
-        CloseCode(3403, 'Forbidden', 'this user may not be here, or was removed', False),
-        CloseCode(3408, 'Request Timeout', 'the client did not authenticate in time', False),
+        CloseCode(UNAUTHORIZED, 'Unauthorized', 'no identity, or it has expired', False),
+        CloseCode(FORBIDDEN, 'Forbidden', 'this user may not be here, or was removed', False),
+        CloseCode(
+            REQUEST_TIMEOUT, 'Request Timeout', 'the client did not authenticate in time', False
+        ),
+        CloseCode(CONFLICT, 'Conflict', 'a newer connection of the user took its place', False),
         CloseCode(3429, 'Too Many Requests', 'the client sends too fast', True),
         CloseCode(3500, 'Internal Server Error', 'on_ws_connect failed after accepting', True),
         CloseCode(3503, 'Service Unavailable', 'on_ws_connect took too long', True),

@@ -8,10 +8,17 @@ from __future__ import annotations
 import asyncio
 
 from falcon_ws_mw import close_codes
+from falcon_ws_mw.alarms import Alarm
 from falcon_ws_mw.asgi import Event, Send
 from falcon_ws_mw.codec import DEFAULT_CODEC, Codec
 from falcon_ws_mw.frames import Frame
-from falcon_ws_mw.options import DEFAULT_LIMITS, Limits, SlowConsumer
+from falcon_ws_mw.options import (
+    DEFAULT_LIMITS,
+    DEFAULT_SETTINGS,
+    Limits,
+    RouteSettings,
+    SlowConsumer,
+)
 from falcon_ws_mw.sender import Sender
 from falcon_ws_mw.sides import Asked, Keeper, State
 from falcon_ws_mw.writer import Writer
@@ -25,6 +32,7 @@ class Connection(Sender):
         send: The ASGI `send` of the socket.
         websocket: The object that handlers know it by.
         resource: The resource that handles its messages.
+        settings: Those of its route, as far as they say who may be on it.
         default_reasons: Close code to reason, for a close without one.
         limits: What may wait for the peer, and how long.
         slow_consumer: What a message from others does for which there is no room.
@@ -35,6 +43,11 @@ class Connection(Sender):
         codec: The same.
         requests: What has been asked of its peer, if anything ever was.
         user_id: The user it belongs to.
+        expires_at: Until when, in POSIX time; `None` for as long as it lives.
+        identity: A new object whenever it becomes somebody else's, or is taken out of something.
+            Whoever has asked for its rights sees by it whether he has to ask again.
+        deadline: Ends it at a time, unless somebody says anew whose it is.
+        hears_expiring: Whether its client is told before that.
         rooms: The rooms it is in. Kept as they were when it ended.
         topic_filters: The topic filters it has subscribed to, likewise.
         hung_up: Whether we ended it: what the peer still says is not listened to.
@@ -44,10 +57,15 @@ class Connection(Sender):
         '_cancelled',
         '_default_reasons',
         'codec',
+        'deadline',
+        'expires_at',
+        'hears_expiring',
         'hung_up',
+        'identity',
         'requests',
         'resource',
         'rooms',
+        'settings',
         'topic_filters',
         'user_id',
         'websocket',
@@ -60,6 +78,7 @@ class Connection(Sender):
         *,
         websocket: object = None,
         resource: object = None,
+        settings: RouteSettings = DEFAULT_SETTINGS,
         default_reasons: dict[int, str] | None = None,
         limits: Limits = DEFAULT_LIMITS,
         slow_consumer: SlowConsumer = 'close',
@@ -73,12 +92,22 @@ class Connection(Sender):
         self.requests: Asked | None = None
         self.websocket = websocket
         self.resource = resource
+        self.settings = settings
         self.user_id: str | None = None
+        self.expires_at: float | None = None
+        self.identity: object = None
+        self.deadline: Alarm | None = None
+        self.hears_expiring = False
         self.rooms: set[str] = set()
         self.topic_filters: frozenset[str] = frozenset()
         self.hung_up = False
         self._default_reasons = default_reasons or {}
         self._cancelled: Writer | None = None
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nobody has said yet whose it is, on a route that is for nobody else."""
+        return self.user_id is None and self.settings.authenticate_by is not None
 
     # -- its life
 

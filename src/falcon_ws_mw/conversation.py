@@ -17,16 +17,17 @@ from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
 import falcon.asgi
 
 from falcon_ws_mw import cancellation, close_codes
+from falcon_ws_mw.asgi import Event
+from falcon_ws_mw.authentication import Authenticating
 from falcon_ws_mw.errors import TooManyConnections
 from falcon_ws_mw.failures import Crash, is_disconnect, log_crash
-from falcon_ws_mw.handling import Handling
 from falcon_ws_mw.handshake import DENIED
 from falcon_ws_mw.sides import State
 
 logger = logging.getLogger('falcon_ws_mw')
 
 
-class Conversation(Handling):
+class Conversation(Authenticating):
     """A connection and the resource that handles its messages. Made of what `Handling` is."""
 
     __slots__ = ()
@@ -94,6 +95,7 @@ class Conversation(Handling):
 
     async def _ask_to_connect(self) -> Any:
         self._resource = self._connection.resource = self._make_resource(self._ws)
+        self._ws.resource = self._resource
         for hook in self._table.before:
             await hook(self._ws.req, self._ws, self._resource, self._uri_params)
         connect = self._table.connect
@@ -128,7 +130,7 @@ class Conversation(Handling):
         receive, messages = self._handshake.receive, self._table.messages
         decode = self._codec.decoder(self._table.payloads, whole=self._table.wants_whole)
         owner = asyncio.current_task()
-        unlimited = inbox.unlimited_characters
+        unlimited, asks_who = inbox.unlimited_characters, self._table.strangers is not None
         counters, is_measured = self._manager.counters, self._manager.meter is not None
         inbox.begin(cancels_handler=self._table.settings.disconnect_policy == 'cancel')
         try:
@@ -148,8 +150,9 @@ class Conversation(Handling):
                     counters.received += directly  # else the inbox has counted it
                     is_unlimited = text is not None and len(text) <= unlimited
                     delay = inbox.delay(event, text) if directly and not is_unlimited else 0.0
-                    unusual = delay > 0 or connection.direct is None
-                    if unusual and not await self._may_be_handled(delay):
+                    is_stranger = asks_who and connection.is_stranger
+                    unusual = delay > 0 or connection.direct is None or is_stranger
+                    if unusual and not await self._may_be_handled(delay, event):
                         continue
                     inbox.in_hand = event
                     incoming = None
@@ -178,11 +181,19 @@ class Conversation(Handling):
             inbox.in_hand = None
             await self._finish()
 
-    async def _may_be_handled(self, delay: float) -> bool:
-        """Whether to handle a message, which may have to wait for its turn."""
+    async def _may_be_handled(self, delay: float, event: Event) -> bool:
+        """Whether to handle a message, which may have to wait for its turn.
+
+        What a stranger says has been handled then, as far as it is.
+        """
         if delay > 0:
             await self._ws.inbox.hold_back(delay)
-        return self._is_worth_handling()
+        if not self._is_worth_handling():
+            return False
+        if self._connection.is_stranger:
+            await self._handle_of_stranger(event)
+            return False
+        return True
 
     async def _begin(self) -> None:
         """Tell who listens, and see that the peer is not silent for ever."""
@@ -217,6 +228,7 @@ class Conversation(Handling):
                 await self._connection.end(close_codes.ABNORMAL)  # keeps the code that is known
             finally:
                 await self._say_goodbye()
+                self._ws.resource = None  # no cycle is left
 
     async def _say_goodbye(self) -> None:
         if self._owes_disconnect:

@@ -26,6 +26,9 @@ PING: Final = 'ping'
 PONG: Final = 'pong'
 """And by this one it is given."""
 
+EXPIRING: Final = 'expiring'
+"""By this type the server tells a client that its identity is about to expire."""
+
 CLIENT_PROTOCOL: Final = 'falcon-ws.v1'
 """The subprotocol of clients that know the library's own messages beside replies and errors."""
 

@@ -1,9 +1,9 @@
 """What a client is told of an exception that a method of the app raised, and what the log is.
 
 What names somebody at fault is answered with a status of its own, without a traceback: the app's
-own `HTTPError`, a name that a client may have given, a client that wants more rooms or connections
-than it may have (429), and the client itself, where it answered a request of the server with an
-error (502) or not at all (504). Everything else is a crash (500),
+own `HTTPError`, a name that a client may have given, a client that is not known (401), one that
+wants more rooms or connections than it may have (429), and the client itself, where it answered a
+request of the server with an error (502) or not at all (504). Everything else is a crash (500),
 `TooManyRequests` included: how much is asked at once is the app's doing. So is an exception group,
 whatever it holds.
 """
@@ -21,8 +21,10 @@ from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
 from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.errors import (
     ConnectionNotFound,
+    IdentityExpired,
     InvalidName,
     InvalidTopic,
+    NotIdentified,
     ReplyError,
     ReplyTimeout,
     TooManyConnections,
@@ -40,6 +42,8 @@ _ANSWERS: Final[Mapping[type[Exception], tuple[Callable[..., HTTPError], str]]] 
     InvalidName: (falcon.HTTPBadRequest, 'Invalid name'),
     InvalidTopic: (falcon.HTTPBadRequest, 'Invalid topic'),
     ConnectionNotFound: (falcon.HTTPNotFound, 'Connection not found'),
+    NotIdentified: (falcon.HTTPUnauthorized, 'Not identified'),
+    IdentityExpired: (falcon.HTTPUnauthorized, 'Identity expired'),
     TooManyRooms: (falcon.HTTPTooManyRequests, 'Too many rooms'),
     TooManyConnections: (falcon.HTTPTooManyRequests, 'Too many connections'),
 }

@@ -18,6 +18,7 @@ from falcon_ws_mw import close_codes
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.codec import Codec
 from falcon_ws_mw.connection import Connection
+from falcon_ws_mw.envelope import CLIENT_PROTOCOL
 from falcon_ws_mw.errors import WireFormatMismatch
 from falcon_ws_mw.frames import raw_of, text_frame
 from falcon_ws_mw.handshake import encoded_headers
@@ -43,6 +44,7 @@ class FalconSocket(falcon.asgi.WebSocket):
         subprotocol: The one that was negotiated, `None` if there is none.
         handling: Whether a method of the resource is running that is not for a message.
         inbox: The receiving side.
+        resource: The resource that handles its messages, until its conversation is over.
     """
 
     __slots__ = (
@@ -54,6 +56,7 @@ class FalconSocket(falcon.asgi.WebSocket):
         'inbox',
         'manager',
         'req',
+        'resource',
         'subprotocol',
         'uri_params',
     )
@@ -73,11 +76,13 @@ class FalconSocket(falcon.asgi.WebSocket):
         self.manager = manager
         self.subprotocols = tuple(req.scope.get('subprotocols') or ())
         self.handling = False
+        self.resource: object = None
         self._connection = connection
         self._handshake: Handshake = handshake
         self.inbox = connection.reader = Inbox(connection, handshake)
         self._table = table
         self.subprotocol = subprotocol
+        connection.hears_expiring = subprotocol == CLIENT_PROTOCOL
 
     @property
     def codec(self) -> Codec:
@@ -166,6 +171,7 @@ class FalconSocket(falcon.asgi.WebSocket):
             raise WireFormatMismatch(min(self._connection.rooms), spoken, codec.envelope)
         self.subprotocol = subprotocol
         self._connection.codec = codec
+        self._connection.hears_expiring = subprotocol == CLIENT_PROTOCOL
 
     async def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Close the connection, or refuse the handshake (the client sees 403).

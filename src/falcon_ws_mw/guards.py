@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection
 import inspect
 import re
 from types import CellType, FunctionType, MethodType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import falcon
 
@@ -23,6 +23,9 @@ from falcon_ws_mw.signatures import Responder, place
 BEFORE_ATTRIBUTE: Final = '_falcon_ws_before'
 AFTER_ATTRIBUTE: Final = '_falcon_ws_after'
 _ALONE_ATTRIBUTE: Final = '_falcon_ws_alone'
+_DISPATCH_ATTRIBUTE: Final = '_falcon_ws_dispatch'
+
+AnyFunction = TypeVar('AnyFunction', bound=Callable[..., Any])
 
 _ORDINARY: Final = re.compile(rf'on_({"|".join(falcon.COMBINED_METHODS).lower()})(_\w+)?')
 """Names of the responders that Falcon's hooks on a class wrap; `on_ws_*` are none of them."""
@@ -47,6 +50,20 @@ def mark_of(member: object, attribute: str, default: Any) -> Any:
     """A mark of ours on a function. Other things are not asked: they may answer anything."""
     function = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
     return vars(function).get(attribute, default) if inspect.isfunction(function) else default
+
+
+def mark_dispatch(function: AnyFunction) -> AnyFunction:
+    """Mark the responder that stands for a dispatched conversation."""
+    setattr(function, _DISPATCH_ATTRIBUTE, True)
+    return function
+
+
+def is_dispatch(on_websocket: object) -> bool:
+    """Whether an `on_websocket` is that responder, whatever hooks are around it."""
+    function = getattr(on_websocket, '__func__', on_websocket)
+    while inspect.isroutine(function) and hasattr(function, '__wrapped__'):
+        function = function.__wrapped__
+    return bool(mark_of(function, _DISPATCH_ATTRIBUTE, False))
 
 
 def mark_alone(hooked: Callable[..., Any]) -> None:

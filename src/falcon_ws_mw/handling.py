@@ -54,7 +54,8 @@ def _not_our_cancellation(cancelled: BaseException) -> RuntimeError:
     return error
 
 
-def _is_binary(event: Event) -> bool:
+def is_binary(event: Event) -> bool:
+    """Whether a message came in binary, and so is answered in it."""
     return event.get('text') is None
 
 
@@ -111,6 +112,7 @@ class Handling:
             default_reasons=handshake.app.ws_options.default_close_reasons,
             limits=settings.limits,
             slow_consumer=settings.slow_consumer,
+            settings=settings,
             codec=table.codec(manager.codecs, subprotocol),
         )
         self._ws = self._new_websocket(
@@ -134,7 +136,7 @@ class Handling:
         else:  # PERF: `_handle_by` once more, as each coroutine can be seen in `make bench`
             result = await self._handled(responder, incoming)
             if incoming.id is not None:
-                await self._reply(result, incoming.id, binary=_is_binary(event))
+                await self._reply(result, incoming.id, binary=is_binary(event))
 
     def _handled(self, responder: Responder, incoming: Incoming) -> Awaitable[Any]:
         meter = self._manager.meter
@@ -202,7 +204,7 @@ class Handling:
     async def _handle_by(self, responder: Responder, incoming: Incoming, event: Event) -> None:
         result = await self._handled(responder, incoming)
         if incoming.id is not None:
-            await self._reply(result, incoming.id, binary=_is_binary(event))
+            await self._reply(result, incoming.id, binary=is_binary(event))
 
     def _is_answer(self, incoming: Incoming) -> bool:
         """Whether a message answers something that the server has asked, or might have."""
@@ -234,12 +236,12 @@ class Handling:
         if incoming is not None:
             responder = self._table.messages.get(incoming.type, responder)
             message_id = incoming.id
-        await self._handle_failure(error, responder, message_id, binary=_is_binary(event))
+        await self._handle_failure(error, responder, message_id, binary=is_binary(event))
 
     async def _handle_unhandled(self, error: UnhandledMessage, event: Event) -> None:
         self._manager.counters.errors[error.kind] += 1
-        binary = _is_binary(event)
-        unhandled = self._table.unhandled
+        binary = is_binary(event)
+        unhandled = None if self._connection.is_stranger else self._table.unhandled
         if unhandled is None:
             await self._say_error(error.to_http_error(), error.id, binary=binary and error.decoded)
             return

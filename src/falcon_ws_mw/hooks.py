@@ -17,10 +17,15 @@ import falcon
 import falcon.asgi
 
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.guards import AFTER_ATTRIBUTE, BEFORE_ATTRIBUTE, Hook, mark_alone
+from falcon_ws_mw.guards import (
+    AFTER_ATTRIBUTE,
+    BEFORE_ATTRIBUTE,
+    Hook,
+    mark_alone,
+    mark_dispatch,
+)
 from falcon_ws_mw.handshake import SCOPE_KEY, Handshake
 from falcon_ws_mw.resource import WebSocketResource
-from falcon_ws_mw.responders import mark_dispatch
 from falcon_ws_mw.signatures import place
 
 Target = TypeVar('Target', bound=Callable[..., Any])

@@ -12,7 +12,15 @@ from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.lifespan import WebSocketLifespan
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, WrapperGuard
-from falcon_ws_mw.options import CrashPolicy, DisconnectPolicy, Limits, Refusals, SlowConsumer
+from falcon_ws_mw.options import (
+    DEFAULT_EXPIRY_NOTICE_SECONDS,
+    CrashPolicy,
+    DisconnectPolicy,
+    Limits,
+    Refusals,
+    SlowConsumer,
+    UserLimitPolicy,
+)
 from falcon_ws_mw.origins import AllowedOrigins
 from falcon_ws_mw.passing_through import check_app
 from falcon_ws_mw.proxies import TrustedProxies
@@ -31,6 +39,8 @@ def install(
     allowed_origins: AllowedOrigins = None,
     trusted_proxies: TrustedProxies = (),
     heartbeat_seconds: float | None = None,
+    expiry_notice_seconds: float | None = DEFAULT_EXPIRY_NOTICE_SECONDS,
+    user_limit_policy: UserLimitPolicy = 'refuse',
     decoding: Decoding = DEFAULT_DECODING,
     refusals: Refusals = 'http',
     check_sends: bool | None = None,
@@ -53,6 +63,8 @@ def install(
         allowed_origins: See `WebSocketDispatchMiddleware`.
         trusted_proxies: See `WebSocketDispatchMiddleware`.
         heartbeat_seconds: See `WebSocketDispatchMiddleware`.
+        expiry_notice_seconds: See `WebSocketDispatchMiddleware`.
+        user_limit_policy: See `WebSocketDispatchMiddleware`.
         decoding: See `WebSocketLifespan`.
         refusals: See `WebSocketLifespan`.
         check_sends: See `WebSocketLifespan`.
@@ -91,6 +103,8 @@ def install(
         'allowed_origins': allowed_origins,
         'trusted_proxies': trusted_proxies,
         'heartbeat_seconds': heartbeat_seconds,
+        'expiry_notice_seconds': expiry_notice_seconds,
+        'user_limit_policy': user_limit_policy,
         'strict': strict,
     }
     WebSocketDispatchMiddleware(manager, **settings)  # a wrong setting is said here and now

@@ -266,6 +266,7 @@ class WebSocketLifespan(Described):
         if self._serving:
             self._serving = False
             await self._end_conversations()
+            await self._manager.presence.settle()
             await self._manager.workers.stop()
 
     async def _end_conversations(self) -> None:

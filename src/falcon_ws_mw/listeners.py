@@ -1,12 +1,12 @@
-"""Who is told when a connection begins, ends, or has a handler that failed."""
+"""Who is told when a connection begins, ends, or has a handler that failed, and of users."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 import inspect
 import logging
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from falcon_ws_mw import cancellation
 from falcon_ws_mw.errors import ConfigurationError
@@ -16,9 +16,19 @@ logger = logging.getLogger('falcon_ws_mw')
 Listener: TypeAlias = Callable[..., Awaitable[None] | None]
 AnyListener = TypeVar('AnyListener', bound=Listener)
 
-Occasion = Literal['connect', 'disconnect', 'error']
+Occasion = Literal[
+    'connect', 'disconnect', 'error', 'user_online', 'user_offline', 'user_joined', 'user_left'
+]
 
-_TOLD = {'connect': ('ws',), 'disconnect': ('ws', 'close_code'), 'error': ('ws', 'error')}
+_TOLD: Final[Mapping[Occasion, tuple[str, ...]]] = {
+    'connect': ('ws',),
+    'disconnect': ('ws', 'close_code'),
+    'error': ('ws', 'error'),
+    'user_online': ('user_id',),
+    'user_offline': ('user_id',),
+    'user_joined': ('room', 'user_id'),
+    'user_left': ('room', 'user_id'),
+}
 
 
 class Listeners:

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 import secrets
-from typing import Any
+from typing import Any, Final
 
 from falcon_ws_mw import close_codes
 from falcon_ws_mw.addressing import Addressing
 from falcon_ws_mw.backends import Backend, open_backend
 from falcon_ws_mw.connection import Connection
+from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.fanout import Websockets
 from falcon_ws_mw.foreign import SendsFrames, frame_sender
-from falcon_ws_mw.listeners import AnyListener, Listeners
+from falcon_ws_mw.listeners import AnyListener, Occasion
 from falcon_ws_mw.reports import ManagerStats, Meter
 from falcon_ws_mw.rooms import check_name
 from falcon_ws_mw.workers import WorkerSupervisor
+
+MAX_DEBOUNCE_SECONDS: Final = 86_400
+"""A user who is away for longer has left."""
 
 
 class WebSocketConnectionManager(Addressing):
@@ -30,20 +35,30 @@ class WebSocketConnectionManager(Addressing):
     Args:
         backend: Where connections of other processes are reached, as a URL. `'memory://'` (the
             default) knows this process only.
+        presence_debounce_seconds: How long after a user's last connection has ended, or has left a
+            room, the user counts as gone (default 5): whoever is back before that, as by a reload
+            of the page, has never left for `on_user_left` and `on_user_offline`.
 
     Raises:
-        ConfigurationError: If no backend goes by that URL.
+        ConfigurationError: If no backend goes by that URL, or the time is none from 0 to a day.
     """
 
-    def __init__(self, backend: str = 'memory://') -> None:
-        super().__init__()
+    def __init__(
+        self, backend: str = 'memory://', *, presence_debounce_seconds: float = 5.0
+    ) -> None:
+        debounce: object = presence_debounce_seconds
+        is_number = isinstance(debounce, (int, float)) and not isinstance(debounce, bool)
+        if not is_number or not 0 <= presence_debounce_seconds <= MAX_DEBOUNCE_SECONDS:
+            raise ConfigurationError(
+                f'presence_debounce_seconds={debounce!r}: expected a number of seconds from 0 to '
+                f'{MAX_DEBOUNCE_SECONDS}'
+            )
+        super().__init__(presence_debounce_seconds)
         self.backend: Backend = open_backend(backend)
         self.workers = WorkerSupervisor()
         """The workers of the app that this manager belongs to."""
         self.forgotten: Counter[str] = Counter()
         """Messages that an old `on_websocket` never came back for, by resource."""
-        self.listeners = Listeners()
-        """Who is told of connections, by `on_connect` and its like."""
         self.meter: Meter | None = None
         """What measures handlers. To be set before the app serves."""
 
@@ -85,6 +100,62 @@ class WebSocketConnectionManager(Addressing):
         """
         return self.listeners.add('error', listener)
 
+    def on_user_online(self, listener: AnyListener) -> AnyListener:
+        """Have a function called when a user's first connection is identified.
+
+        That of his second device is nothing new. Listeners of users are called one after the other,
+        in the order of what happened, in a task of their own. What they raise is logged; after 30 s
+        they are cancelled, since all others wait behind them. Fit as decorators.
+
+        Args:
+            listener: A function, or a coroutine function, of `(user_id)`.
+
+        Raises:
+            ConfigurationError: If it is none.
+        """
+        return self._tell_of_users('user_online', listener)
+
+    def on_user_offline(self, listener: AnyListener) -> AnyListener:
+        """Have a function called when a user's last connection has been gone for a while.
+
+        That is `presence_debounce_seconds`, and up to 0.2 s more. Who is back by then was never
+        away. When the app stops, it is told of at once.
+
+        Args:
+            listener: A function of `(user_id)`. Else like `on_user_online`.
+
+        Raises:
+            ConfigurationError: If it is none.
+        """
+        return self._tell_of_users('user_offline', listener)
+
+    def on_user_joined(self, listener: AnyListener) -> AnyListener:
+        """Have a function called when a user's first connection is in a room.
+
+        Args:
+            listener: A function of `(room, user_id)`. Else like `on_user_online`.
+
+        Raises:
+            ConfigurationError: If it is none.
+        """
+        return self._tell_of_users('user_joined', listener)
+
+    def on_user_left(self, listener: AnyListener) -> AnyListener:
+        """Have a function called when no connection of a user has been in a room for a while.
+
+        Args:
+            listener: A function of `(room, user_id)`. Else like `on_user_offline`.
+
+        Raises:
+            ConfigurationError: If it is none.
+        """
+        return self._tell_of_users('user_left', listener)
+
+    def _tell_of_users(self, occasion: Occasion, listener: AnyListener) -> AnyListener:
+        listener = self.listeners.add(occasion, listener)
+        self.presence.begin(self._connections.values())
+        return listener
+
     # -- membership from outside a handler
 
     async def join_room(self, connection_id: str, room: str) -> None:
@@ -95,6 +166,7 @@ class WebSocketConnectionManager(Addressing):
             InvalidName: If the name is not a room name.
             TooManyRooms: If it is in `max_rooms_per_connection` of them.
             WireFormatMismatch: If those who are in it speak another envelope.
+            NotIdentified: If it has yet to be identified (`ws_authenticate_by`).
         """
         self._registry.join(connection_id, room)
 
@@ -113,6 +185,7 @@ class WebSocketConnectionManager(Addressing):
         Raises:
             ConnectionNotFound: If there is no such connection.
             InvalidTopic: If it is not a topic filter.
+            NotIdentified: If it has yet to be identified (`ws_authenticate_by`).
         """
         self._registry.subscribe(connection_id, topic_filter)
 
@@ -125,15 +198,28 @@ class WebSocketConnectionManager(Addressing):
         """
         self._registry.unsubscribe(connection_id, topic_filter)
 
-    async def identify(self, connection_id: str, user_id: str | None) -> None:
-        """Say whose a connection is. Another user replaces the one before, `None` removes it.
+    async def identify(
+        self,
+        connection_id: str,
+        user_id: str | None,
+        expires_at: float | datetime | None = None,
+    ) -> None:
+        """Say whose a connection is, and until when: `ws.identify`.
+
+        Args:
+            connection_id: The connection's `ws.id`.
+            user_id: The user; another one replaces the one before, `None` removes it.
+            expires_at: When that ends, in seconds since 1970 or as a `datetime` with a time zone
+                (default `None`: never).
 
         Raises:
             ConnectionNotFound: If there is no such connection.
             InvalidName: If the id is not a user name.
+            IdentityExpired: If it is too late already.
             TooManyConnections: If the user has `max_connections_per_user` of them.
+            ValueError: If `expires_at` is no such time.
         """
-        self._registry.identify(connection_id, user_id)
+        self._registry.identify(connection_id, user_id, expires_at)
 
     # -- kick
 
@@ -154,7 +240,9 @@ class WebSocketConnectionManager(Addressing):
         close_codes.check_code(code)
         self._close(self._registry.get(connection_id), code, reason)
 
-    async def close_user(self, user_id: str, code: int = 3403, reason: str = '') -> int:
+    async def close_user(
+        self, user_id: str, code: int = close_codes.FORBIDDEN, reason: str = ''
+    ) -> int:
         """Close all connections of a user.
 
         Args:

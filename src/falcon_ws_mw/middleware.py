@@ -22,25 +22,26 @@ from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.handshake import SCOPE_KEY, ConversationStarts, Handshake
 from falcon_ws_mw.media import Media
 from falcon_ws_mw.options import (
+    DEFAULT_EXPIRY_NOTICE_SECONDS,
     DEFAULT_LIMITS,
     CrashPolicy,
     DisconnectPolicy,
     Limits,
     RouteSettings,
     SlowConsumer,
+    UserLimitPolicy,
     check_choice,
 )
 from falcon_ws_mw.origins import AllowedOrigins, OriginRule
 from falcon_ws_mw.proxies import Proxies, TrustedProxies
-from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource
+from falcon_ws_mw.resource import maker_of
 from falcon_ws_mw.responders import ResponderTable
 from falcon_ws_mw.routes import Routes, class_of, may_be_ours, own_on_websocket
-from falcon_ws_mw.settings import is_envelope, is_heartbeat
+from falcon_ws_mw.settings import is_envelope, is_pause
 
 if TYPE_CHECKING:
     from falcon_ws_mw.falcon_internals import App
     from falcon_ws_mw.manager import WebSocketConnectionManager
-    from falcon_ws_mw.websocket import WebSocket
 
 logger = logging.getLogger('falcon_ws_mw')
 
@@ -99,6 +100,12 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             for who a client is and which host it asked for: see `Proxies`. By default none.
         heartbeat_seconds: After how much silence a client that negotiated `falcon-ws.v1` is asked
             for a sign of life, on routes that say nothing (default `None`: never).
+        expiry_notice_seconds: How long before its identity expires such a client is told, on
+            routes that say nothing (default 30; `None`: never). With less than twice as much left,
+            it is told half-way.
+        user_limit_policy: What one connection more than `max_connections_per_user` does:
+            `'refuse'` (default) raises `TooManyConnections`, `'close_oldest'` closes the one that
+            has been the user's for longest, with 3409.
         strict: Whether a route with an `on_websocket` of its own is held to all that the library
             asks of new routes (default `False`: what its old loop does is left as it was): it
             refuses with the status of its `HTTPError`, not a plain 403, and pages of a foreign
@@ -117,22 +124,28 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         allowed_origins: AllowedOrigins = None,
         trusted_proxies: TrustedProxies = (),
         heartbeat_seconds: float | None = None,
+        expiry_notice_seconds: float | None = DEFAULT_EXPIRY_NOTICE_SECONDS,
+        user_limit_policy: UserLimitPolicy = 'refuse',
         strict: bool = False,
     ) -> None:
         check_choice('crash_policy', crash_policy, CrashPolicy)
         check_choice('slow_consumer', slow_consumer, SlowConsumer)
         check_choice('disconnect_policy', disconnect_policy, DisconnectPolicy)
+        check_choice('user_limit_policy', user_limit_policy, UserLimitPolicy)
         self.manager = manager
         if not is_envelope(envelope):
             raise ConfigurationError(
                 f'envelope={envelope!r}: expected a falcon_ws_mw.Envelope, or an object with '
                 '`decode(raw)` and `encode(type, payload, id)`'
             )
-        if not is_heartbeat(heartbeat_seconds):
-            raise ConfigurationError(
-                f'heartbeat_seconds={heartbeat_seconds!r}: expected a number of seconds from 0.1 '
-                'to 86400, or None'
-            )
+        for name, seconds in (
+            ('heartbeat_seconds', heartbeat_seconds),
+            ('expiry_notice_seconds', expiry_notice_seconds),
+        ):
+            if not is_pause(seconds):
+                raise ConfigurationError(
+                    f'{name}={seconds!r}: expected a number of seconds from 0.1 to 86400, or None'
+                )
         self.envelope: AnyEnvelope = envelope
         if not isinstance(limits, (Limits, type(None))):
             raise ConfigurationError(f'limits={limits!r}: expected a falcon_ws_mw.Limits')
@@ -144,6 +157,8 @@ class WebSocketDispatchMiddleware(WrapperGuard):
                 limits=self.limits,
                 allowed_origins=OriginRule(allowed_origins),
                 heartbeat_seconds=heartbeat_seconds,
+                expiry_notice_seconds=expiry_notice_seconds,
+                user_limit_policy=user_limit_policy,
                 crash_policy=crash_policy,
                 slow_consumer=slow_consumer,
                 disconnect_policy=disconnect_policy,
@@ -223,10 +238,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
             await self._refuse(handshake, error)
             raise ConversationStarts from None
         is_old = own_on_websocket(resource) not in {None, hooks.dispatch}
-        # What an old loop has let in so far it goes on to let in, until it is told not to.
-        lets_pages_in = (
-            is_old and not self._strict and 'allowed_origins' not in table.settings.named
-        )
+        lets_pages_in = self.routes.lets_pages_in(table, adopted=is_old)
         refusal = self._admission.refuse(
             req, class_of(resource), table, lets_pages_in=lets_pages_in
         )
@@ -268,7 +280,7 @@ class WebSocketDispatchMiddleware(WrapperGuard):
     def _settings(self, resource: object, table: ResponderTable) -> dict[str, Any]:
         return {
             'manager': self.manager,
-            'make_resource': _maker(resource),
+            'make_resource': maker_of(resource),
             'table': table,
         }
 
@@ -378,17 +390,3 @@ def media_of(app: App, decoding: Decoding = DEFAULT_DECODING) -> Media:
         dump_binary=binary.serialize if binary_is_usable else None,
         decoding=decoding,
     )
-
-
-def _maker(resource: object) -> Callable[[WebSocket], object]:
-    """What gives a conversation its resource: the shared one, or a fresh one."""
-    if not isinstance(resource, PerConnectionResource):
-        return lambda ws: resource
-
-    def make(ws: WebSocket) -> object:
-        fresh = resource.make()
-        if isinstance(fresh, WebSocketResource):
-            fresh.ws = ws
-        return fresh
-
-    return make

@@ -25,6 +25,10 @@ DisconnectPolicy = Literal['handle', 'drop', 'cancel']
 """What becomes of messages that arrived before a client left while a handler was busy: they are
 handled; they are dropped and counted; or the busy handler is cancelled as well."""
 
+UserLimitPolicy = Literal['refuse', 'close_oldest']
+"""What one connection too many of a user does: it is refused (429), or the one that has been the
+user's for longest is closed (3409)."""
+
 RestartPolicy = Literal['always', 'on_failure', 'never']
 """When a worker that has ended is started again."""
 
@@ -59,7 +63,10 @@ _RANGES: Final[Mapping[str, _Range]] = {
     'seconds': _Range(float, 0.001, 365 * 86_400),
     'second': _Range(float, 0.001, 1_000_000),
     **dict.fromkeys(
-        ('burst', 'bytes', 'connection', 'connections', 'filters', 'messages', 'requests', 'user'),
+        (
+            *('attempts', 'burst', 'bytes', 'connection', 'connections', 'filters', 'messages'),
+            *('requests', 'user'),
+        ),
         _COUNT,
     ),
 }
@@ -74,6 +81,8 @@ class Limits:
     Sizes are in bytes of a whole message, numbers are per process.
 
     Args:
+        auth_timeout_seconds: How long a client may take to say who it is, on a route with
+            `ws_authenticate_by` (default 10). Beyond it the connection is closed with 3408.
         connect_timeout_seconds: The longest that `on_ws_connect` may take (default 10). Beyond
             it the handshake is refused with 503.
         handshake_burst: How many handshakes of one client address may come at once, where
@@ -83,11 +92,14 @@ class Limits:
             Named by a resource, it counts that resource's handshakes.
         idle_timeout_seconds: How long a client may say nothing (default none). Beyond it the
             connection is closed with 1001.
+        max_auth_attempts: How often a client may fail to say who it is, on a route with
+            `ws_authenticate_by` (default 3). With the last failure the connection is closed with
+            3401.
         max_connections: The most connections (default none). Further ones are refused with 503.
             The app's alone.
         max_connections_per_user: The most connections of one user (default none). Beyond it
-            `identify` raises `TooManyConnections`, which refuses a handshake with 429. The app's
-            alone.
+            `identify` raises `TooManyConnections`, which refuses a handshake with 429; or closes
+            the oldest, see `user_limit_policy`. The app's alone.
         max_inbox_bytes: The most bytes that are read ahead of a busy handler (default 256 KiB).
             Beyond it reading pauses.
         max_inbox_messages: The same in messages (default 256).
@@ -120,10 +132,12 @@ class Limits:
             1 to 2,147,483,647, seconds go from 0.001 to a year, rates from 0.001 to 1,000,000.
     """
 
+    auth_timeout_seconds: float | None = 10.0
     connect_timeout_seconds: float | None = 10.0
     handshake_burst: int | None = None
     handshakes_per_second: float | None = None
     idle_timeout_seconds: float | None = None
+    max_auth_attempts: int | None = 3
     max_connections: int | None = None
     max_connections_per_user: int | None = None
     max_inbox_bytes: int | None = 262_144
@@ -208,6 +222,9 @@ class Limits:
         return result
 
 
+DEFAULT_EXPIRY_NOTICE_SECONDS: Final = 30.0
+"""How long before its identity expires a client is told, where nobody says."""
+
 DEFAULT_LIMITS = Limits()
 """The limits of an app that names none."""
 
@@ -228,6 +245,13 @@ class RouteSettings:
         max_parallel: How many messages of one connection are handled at once.
         allowed_origins: Of which origins pages may open a socket.
         heartbeat_seconds: After how much silence a client is asked for a sign of life.
+        authenticate_by: The type of the message by which a client says who it is; until then no
+            other is handled. `None` where nobody has to.
+        asks_rights: Whether the resource has a `ws_authorize`.
+        expiry_notice_seconds: How long before its identity expires a client is told, `None` for
+            never.
+        offers_client_protocol: Whether `falcon-ws.v1` is spoken whatever else is asked for.
+        user_limit_policy: What one connection too many of a user does.
         named: What the resource says itself, of settings and of limits.
     """
 
@@ -241,6 +265,11 @@ class RouteSettings:
     max_parallel: int = 1
     allowed_origins: OriginRule = field(default_factory=OriginRule)
     heartbeat_seconds: float | None = None
+    authenticate_by: str | None = None
+    asks_rights: bool = False
+    expiry_notice_seconds: float | None = DEFAULT_EXPIRY_NOTICE_SECONDS
+    offers_client_protocol: bool = False
+    user_limit_policy: UserLimitPolicy = 'refuse'
     named: frozenset[str] = field(default=frozenset(), compare=False)
 
     def negotiate(self, offered: Iterable[str]) -> str | None:
@@ -252,6 +281,11 @@ class RouteSettings:
         """The envelope that a connection speaks by its subprotocol."""
         named = None if subprotocol is None else self.subprotocols.get(subprotocol)
         return self.envelope if named is None else named
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether what a connection is in depends on whose it is."""
+        return self.authenticate_by is not None or self.asks_rights
 
     @property
     def envelopes(self) -> tuple[AnyEnvelope, ...]:

@@ -107,6 +107,9 @@ COUNTERS: Final[Mapping[str, _Exported]] = {
     'not_aborted': _Exported(
         'connections_not_aborted', 'Evicted connections whose socket was left to the server.'
     ),
+    'expired': _Exported(
+        'connections_expired', 'Connections that were closed since their identity had expired.'
+    ),
     'abandoned': _Exported(
         'messages_abandoned',
         'Messages that had arrived and were not handled, since their connection had ended.',
@@ -130,7 +133,7 @@ LABELLED_COUNTERS: Final[Mapping[str, _Labelled]] = {
     'errors': _Labelled(
         'errors',
         'kind',
-        ('malformed', 'unknown_type', 'invalid_payload', 'http_error', 'crash'),
+        ('malformed', 'unknown_type', 'invalid_payload', 'unauthenticated', 'http_error', 'crash'),
         'Messages that were answered with an error.',
     ),
 }

@@ -7,15 +7,20 @@ connection's own memberships, however many others there are.
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 import sys
 
+from falcon_ws_mw import close_codes
 from falcon_ws_mw.connection import Connection
+from falcon_ws_mw.deadlines import await_identity, expire, posix_time, release
 from falcon_ws_mw.errors import (
     ConnectionNotFound,
+    NotIdentified,
     TooManyConnections,
     TooManyRooms,
     WireFormatMismatch,
 )
+from falcon_ws_mw.presence import Presence
 from falcon_ws_mw.rooms import Membership, check_name
 from falcon_ws_mw.topics import TopicIndex, check_topic_filter
 
@@ -28,13 +33,26 @@ class Registry:
         rooms: Who is in which room.
         users: Which connections a user has.
         topics: Who has subscribed to what.
+        strangers: Those that nobody has identified yet, on routes that are for nobody else.
+        presence: Who is told of users that come and go.
         total: How many connections there have been.
         least_outbox_bytes: The shortest outbox that one of them had.
     """
 
-    __slots__ = ('connections', 'least_outbox_bytes', 'rooms', 'topics', 'total', 'users')
+    __slots__ = (
+        'connections',
+        'least_outbox_bytes',
+        'presence',
+        'rooms',
+        'strangers',
+        'topics',
+        'total',
+        'users',
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, presence: Presence) -> None:
+        self.presence = presence
+        self.strangers: set[Connection] = set()
         self.connections: dict[str, Connection] = {}
         self.rooms: Membership[Connection] = Membership()
         self.users: Membership[Connection] = Membership()
@@ -52,6 +70,8 @@ class Registry:
             raise ValueError(f'the connection id {connection.id!r} is taken')
         self.connections[connection.id] = connection
         self.total += 1
+        if connection.is_stranger:
+            self.strangers.add(connection)
         max_bytes = connection.limits.max_outbox_bytes
         if max_bytes is not None:
             self.least_outbox_bytes = min(max_bytes, self.least_outbox_bytes)
@@ -64,12 +84,17 @@ class Registry:
         connection = self.connections.pop(connection_id, None)
         if connection is None:
             return
+        release(connection)
+        self.strangers.discard(connection)
         for room in connection.rooms:
             self.rooms.discard(room, connection)
         for topic_filter in connection.topic_filters:
             self.topics.discard(topic_filter, connection)
-        if connection.user_id is not None:
-            self.users.discard(connection.user_id, connection)
+        user_id = connection.user_id
+        if user_id is not None:
+            self.users.discard(user_id, connection)
+            self.presence.left(user_id, connection.rooms)
+            self.presence.went_offline(user_id)
         # No cycle is left for the garbage collector: `ws` knows its connection.
         connection.websocket = connection.resource = None
 
@@ -84,17 +109,29 @@ class Registry:
         except KeyError:
             raise ConnectionNotFound(connection_id) from None
 
+    def those_known(self) -> list[Connection]:
+        """All connections but those of strangers."""
+        everybody = list(self.connections.values())
+        if not self.strangers:
+            return everybody
+        return [each for each in everybody if each not in self.strangers]
+
+    # -- what they are in
+
     def join(self, connection_id: str, room: str) -> None:
         """Put a connection into a room.
 
         Raises:
+            NotIdentified: If it is a stranger's.
             WireFormatMismatch: If those who are in it speak another envelope.
             TooManyRooms: If it is in as many as it may be.
         """
         check_name('room', room)
-        connection = self.get(connection_id)
+        connection = self._get_known(connection_id)
+        if room in connection.rooms:
+            return
         most = connection.limits.max_rooms_per_connection
-        if most is not None and len(connection.rooms) >= most and room not in connection.rooms:
+        if most is not None and len(connection.rooms) >= most:
             connection.keeper.counters.limits_hit['max_rooms_per_connection'] += 1
             raise TooManyRooms(most)
         spoken = self.rooms.first(room, connection).codec.envelope
@@ -102,18 +139,32 @@ class Registry:
             raise WireFormatMismatch(room, spoken, connection.codec.envelope)
         self.rooms.add(room, connection)
         connection.rooms.add(room)
+        if connection.user_id is not None:
+            self.presence.joined(connection.user_id, (room,))
 
     def leave(self, connection_id: str, room: str) -> None:
         """Take a connection out of a room."""
         check_name('room', room)
         connection = self.get(connection_id)
+        connection.identity = object()
+        self._leave(connection, room)
+
+    def _leave(self, connection: Connection, room: str) -> None:
+        if room not in connection.rooms:
+            return
         self.rooms.discard(room, connection)
         connection.rooms.discard(room)
+        if connection.user_id is not None:
+            self.presence.left(connection.user_id, (room,))
 
     def subscribe(self, connection_id: str, topic_filter: str) -> None:
-        """Give a connection a topic filter."""
+        """Give a connection a topic filter.
+
+        Raises:
+            NotIdentified: If it is a stranger's.
+        """
         check_topic_filter(topic_filter)
-        connection = self.get(connection_id)
+        connection = self._get_known(connection_id)
         self.topics.add(topic_filter, connection)
         connection.topic_filters |= {topic_filter}
 
@@ -121,28 +172,82 @@ class Registry:
         """Take a topic filter from a connection."""
         check_topic_filter(topic_filter)
         connection = self.get(connection_id)
+        connection.identity = object()
+        self._unsubscribe(connection, topic_filter)
+
+    def _unsubscribe(self, connection: Connection, topic_filter: str) -> None:
         self.topics.discard(topic_filter, connection)
         connection.topic_filters -= {topic_filter}
 
-    def identify(self, connection_id: str, user_id: str | None) -> None:
-        """Say whose a connection is.
+    def _get_known(self, connection_id: str) -> Connection:
+        """The connection of an id, for what is not for strangers."""
+        connection = self.get(connection_id)
+        if connection.is_stranger:
+            raise NotIdentified(connection.settings.authenticate_by or '')
+        return connection
+
+    # -- whose they are
+
+    def identify(
+        self,
+        connection_id: str,
+        user_id: str | None,
+        expires_at: float | datetime | None = None,
+    ) -> None:
+        """Say whose a connection is, and until when.
 
         Raises:
+            IdentityExpired: If that is past.
             TooManyConnections: If the user has as many as he may have.
+            ValueError: If it is no time, or of nobody.
         """
         if user_id is not None:
             check_name('user', user_id)
+        elif expires_at is not None:
+            raise ValueError('expires_at was given for nobody: user_id is None')
         connection = self.get(connection_id)
-        if user_id is not None and user_id != connection.user_id:
-            most = connection.limits.max_connections_per_user
-            if most is not None and self.users.count(user_id) >= most:
-                connection.keeper.counters.limits_hit['max_connections_per_user'] += 1
-                raise TooManyConnections(user_id, most)
-        if connection.user_id is not None:
-            self.users.discard(connection.user_id, connection)
+        until = posix_time(expires_at)
+        if user_id != connection.user_id:
+            if user_id is not None:
+                self._make_room(user_id, connection)
+            self._change_user(connection, user_id)
+        expire(connection, until)
+        if connection.is_stranger:
+            await_identity(connection)
+
+    def _make_room(self, user_id: str, newest: Connection) -> None:
+        """See that a user may have one connection more."""
+        most = newest.limits.max_connections_per_user
+        if most is None or self.users.count(user_id) < most:
+            return
+        newest.keeper.counters.limits_hit['max_connections_per_user'] += 1
+        if newest.settings.user_limit_policy == 'refuse':
+            raise TooManyConnections(user_id, most)
+        for oldest in self.users.members(user_id)[: self.users.count(user_id) - most + 1]:
+            self.remove(oldest.id)
+            oldest.close(close_codes.CONFLICT, 'a newer connection took the place of this one')
+
+    def _change_user(self, connection: Connection, user_id: str | None) -> None:
+        former = connection.user_id
+        connection.identity = object()
+        if former is not None:
+            if connection.settings.is_personal:  # what he was let into is not for the next one
+                for room in list(connection.rooms):
+                    self._leave(connection, room)
+                for topic_filter in connection.topic_filters:
+                    self._unsubscribe(connection, topic_filter)
+            self.users.discard(former, connection)
+            self.presence.left(former, connection.rooms)
+            self.presence.went_offline(former)
+        connection.user_id = user_id
         if user_id is not None:
             self.users.add(user_id, connection)
-        connection.user_id = user_id
+            self.presence.came_online(user_id)
+            self.presence.joined(user_id, connection.rooms)
+        if connection.is_stranger:
+            self.strangers.add(connection)
+        else:
+            self.strangers.discard(connection)
 
     def users_in(self, room: str) -> dict[str, int]:
         """The users in a room, each with the number of their connections in it."""

@@ -56,6 +56,7 @@ class Counters:
         slow_consumers: Connections.
         evicted: Connections.
         not_aborted: Connections.
+        expired: Connections.
         abandoned: Messages.
         unmatched_replies: Messages.
         refusals: Handshakes, by reason.
@@ -71,6 +72,7 @@ class Counters:
     slow_consumers: int = 0
     evicted: int = 0
     not_aborted: int = 0
+    expired: int = 0
     abandoned: int = 0
     unmatched_replies: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
@@ -110,6 +112,7 @@ class ManagerStats:
         evicted: Connections that were given up because the server did not take a frame for them,
             or their peer did not answer a close, within `send_timeout_seconds`.
         not_aborted: Those of them whose socket could not be aborted, and was left to the server.
+        expired: Connections that were closed since their identity had expired.
         abandoned: Messages that had arrived and were not handled, since their connection had ended.
         unmatched_replies: Answers of clients to no request that waits for one: they came too late,
             or nobody had asked.
@@ -119,8 +122,8 @@ class ManagerStats:
             `on_ws_connect` or a hook), `'crash'`, `'timeout'`, `'configuration'`.
         limits_hit: Name of a limit to how often it was hit.
         errors: Messages that were answered with an error, by kind: `'malformed'`, `'unknown_type'`,
-            `'invalid_payload'`, `'http_error'` (raised by the app, or for a name that a client
-            gave), `'crash'`.
+            `'invalid_payload'`, `'unauthenticated'` (its client has yet to say who it is),
+            `'http_error'` (raised by the app, or for a name that a client gave), `'crash'`.
         workers: The state of each worker, in the order they were added.
     """
 
@@ -137,6 +140,7 @@ class ManagerStats:
     slow_consumers: int
     evicted: int
     not_aborted: int
+    expired: int
     abandoned: int
     unmatched_replies: int
     forgotten: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -132,6 +132,20 @@ class PerConnectionResource:
 
     def __repr__(self) -> str:
         return f'<{self.cls.__qualname__} per connection>'
+
+
+def maker_of(resource: object) -> Callable[[WebSocket], object]:
+    """What gives a conversation its resource: the shared one, or a fresh one."""
+    if not isinstance(resource, PerConnectionResource):
+        return lambda ws: resource
+
+    def make(ws: WebSocket) -> object:
+        fresh = resource.make()
+        if isinstance(fresh, WebSocketResource):
+            fresh.ws = ws
+        return fresh
+
+    return make
 
 
 def check_resource(resource: object, uri_template: str | None) -> None:

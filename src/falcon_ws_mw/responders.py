@@ -28,6 +28,7 @@ from falcon_ws_mw.guards import (
 )
 from falcon_ws_mw.options import DEFAULT_SETTINGS, RouteSettings
 from falcon_ws_mw.payloads.base import PayloadType, described
+from falcon_ws_mw.rights import Authorize, authorizer_of
 from falcon_ws_mw.sends import Declared, declared_by
 from falcon_ws_mw.settings import has_client_topics, is_count, read_settings
 from falcon_ws_mw.signatures import RESERVED_NAMES, Responder, SignatureReader, place
@@ -52,7 +53,6 @@ _SHORT_LIFE_CYCLE: Final = frozenset({*SHORT_NAMES.values(), 'on_message'})
 _TYPES_ATTRIBUTE: Final = '_falcon_ws_types'
 _DEFAULT_ATTRIBUTE: Final = '_falcon_ws_default'
 _PARALLEL_ATTRIBUTE: Final = '_falcon_ws_parallel'
-_DISPATCH_ATTRIBUTE: Final = '_falcon_ws_dispatch'
 
 Function = TypeVar('Function', bound=Callable[..., Any])
 
@@ -112,20 +112,6 @@ def parallel(max_at_once: int) -> Callable[[Function], Function]:
     return mark
 
 
-def mark_dispatch(function: Function) -> Function:
-    """Mark the responder that stands for a dispatched conversation."""
-    setattr(function, _DISPATCH_ATTRIBUTE, True)
-    return function
-
-
-def is_dispatch(on_websocket: object) -> bool:
-    """Whether an `on_websocket` is that responder, whatever hooks are around it."""
-    function = getattr(on_websocket, '__func__', on_websocket)
-    while inspect.isroutine(function) and hasattr(function, '__wrapped__'):
-        function = function.__wrapped__
-    return bool(mark_of(function, _DISPATCH_ATTRIBUTE, False))
-
-
 def _is_type_name(name: object) -> bool:
     if not isinstance(name, str) or not name:
         return False
@@ -160,6 +146,9 @@ class ResponderTable:
         settings: The route's settings.
         payloads: Message type to what its payload is; `None` for anything.
         sends: What it declares that it sends, by type.
+        authorize: `ws_authorize`, if there is one.
+        strangers: What it answers to those of whom nobody knows yet who they are; `None` if the
+            same as to anybody.
     """
 
     name: str
@@ -174,6 +163,8 @@ class ResponderTable:
     settings: RouteSettings
     payloads: Mapping[str, PayloadType | None]
     sends: Mapping[str, Declared]
+    authorize: Authorize | None = None
+    strangers: ResponderTable | None = None
 
     @property
     def wants_whole(self) -> bool:
@@ -266,6 +257,7 @@ def build_table(
         settings=route_settings,
         payloads={name: responder.payload for name, responder in messages.items()},
         sends=declared,
+        authorize=authorizer_of(cls),
     )
 
 

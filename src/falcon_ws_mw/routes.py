@@ -8,14 +8,17 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from falcon_ws_mw import falcon_internals, hooks
+from falcon_ws_mw.authentication import with_authentication, with_expiry_notice
 from falcon_ws_mw.client_topics import with_client_topics
 from falcon_ws_mw.contract import ChannelContract, contract_of
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.guards import check_loop
+from falcon_ws_mw.guards import check_loop, is_dispatch
 from falcon_ws_mw.heartbeat import with_heartbeat
 from falcon_ws_mw.options import RouteSettings
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource, check_resource
-from falcon_ws_mw.responders import ResponderTable, build_table, has_responders, is_dispatch
+from falcon_ws_mw.responders import ResponderTable, build_table, has_responders
+from falcon_ws_mw.signatures import place
+from falcon_ws_mw.tokens import cookie_readers, read_subprotocols
 
 if TYPE_CHECKING:
     from falcon_ws_mw.falcon_internals import App, Route
@@ -32,6 +35,7 @@ class Routes:
     """
 
     def __init__(self, settings: RouteSettings, *, strict: bool = False) -> None:
+        self._strict = strict
         self._settings = settings
         self._settings_of_adopted = settings
         if not strict:  # else a client of an old loop would be asked for what it never heard of
@@ -137,13 +141,18 @@ class Routes:
         adopted = _is_adopted(resource)
         routes = falcon_internals.all_routes(app) or ()
         same_class = [route.fields for route in routes if class_of(route.resource) is cls]
+        settings = self._settings_of_adopted if adopted else self._settings
+        components = falcon_internals.middleware_of(app)
+        if read_subprotocols(components):
+            settings = replace(settings, offers_client_protocol=True)
         table = build_table(
             cls,
             fields,
             frozenset().union(*same_class) - fields,
-            settings=self._settings_of_adopted if adopted else self._settings,
+            settings=settings,
             short_names=issubclass(cls, WebSocketResource),
         )
+        self._check_origins(cls, table, cookie_readers(components), adopted=adopted)
         if adopted:
             check_loop(cls, table.connect)
         if adopted and table.unhandled is not None:
@@ -151,9 +160,48 @@ class Routes:
                 f'{table.unhandled.name} would never be called: what no on_ws_<type> takes goes to '
                 'on_websocket on this resource; remove one of the two'
             )
+        if adopted and table.settings.authenticate_by is not None:
+            raise ConfigurationError(
+                f'{cls.__qualname__} has ws_authenticate_by and an on_websocket of its own, which '
+                'gets what strangers say: authenticate in that loop, or end it by '
+                '`on_websocket = falcon_ws_mw.dispatch`'
+            )
         if table.settings.client_topics:
             table = with_client_topics(cls, table)
-        return table if table.settings.heartbeat_seconds is None else with_heartbeat(cls, table)
+        if table.settings.heartbeat_seconds is not None:
+            table = with_heartbeat(cls, table)
+        return with_authentication(cls, with_expiry_notice(cls, table))
+
+    def lets_pages_in(self, table: ResponderTable, *, adopted: bool) -> bool:
+        """Whether pages of any origin are let in, and only logged.
+
+        What an old loop has let in so far it goes on to let in, until it is told not to.
+        """
+        return adopted and not self._strict and 'allowed_origins' not in table.settings.named
+
+    def _check_origins(
+        self, cls: type, table: ResponderTable, readers: list[str], *, adopted: bool
+    ) -> None:
+        """Check that no foreign page can use a cookie, which browsers send along for any page.
+
+        Raises:
+            ConfigurationError: Naming the cure.
+        """
+        if not readers:
+            return
+        if table.settings.allowed_origins.allows_any:
+            found = "lets pages of any origin in (allowed_origins '*')"
+        elif self.lets_pages_in(table, adopted=adopted):
+            found = 'keeps its on_websocket, which lets pages of any origin in'
+        else:
+            return
+        raise ConfigurationError(
+            f'{place(cls)}: {cls.__qualname__} {found}, and {", ".join(readers)} knows clients by '
+            'a cookie, which browsers send along for any page: any page could speak for its '
+            'visitor. Say `ws_allowed_origins = None` for pages of the own origin, or list the '
+            'origins; if nothing is done here in the name of a user, let a function of yours '
+            'allow them all'
+        )
 
 
 def may_be_ours(resource: object) -> bool:

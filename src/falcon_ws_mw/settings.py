@@ -58,8 +58,8 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def is_heartbeat(value: object) -> bool:
-    """Whether something says after how much silence a client is asked for a sign of life."""
+def is_pause(value: object) -> bool:
+    """Whether something says after or before how many seconds a client is told something."""
     if value is None:
         return True
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0.1 <= value <= 86400
@@ -71,6 +71,10 @@ def _is_limits(value: object) -> bool:
 
 def _is_bool(value: object) -> bool:
     return isinstance(value, bool)
+
+
+def _is_type(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value != '')
 
 
 def _one_of(choices: object) -> tuple[Callable[[object], bool], str]:
@@ -97,7 +101,9 @@ _SETTINGS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     ),
     'ws_max_parallel': (is_count, 'a whole number from 1'),
     'ws_allowed_origins': (lambda value: True, ''),  # `OriginRule` has words of its own
-    'ws_heartbeat_seconds': (is_heartbeat, 'a number of seconds from 0.1 to 86400, or None'),
+    'ws_heartbeat_seconds': (is_pause, 'a number of seconds from 0.1 to 86400, or None'),
+    'ws_authenticate_by': (_is_type, 'the type of a message, non-empty text, or None'),
+    'ws_expiry_notice_seconds': (is_pause, 'a number of seconds from 0.1 to 86400, or None'),
 }
 """The `ws_…` attributes that configure a route: how each is checked, and what it should be."""
 
@@ -145,8 +151,17 @@ def read_settings(cls: type, app: RouteSettings) -> RouteSettings:
         found['subprotocols'] = _by_name(found['subprotocols'])
     if 'allowed_origins' in found:
         found['allowed_origins'] = _origins(cls, found['allowed_origins'])
-    settings = replace(app, limits=limits.over(app.limits), named=named, **found)
-    if settings.heartbeat_seconds is None or CLIENT_PROTOCOL in settings.subprotocols:
+    asks_rights = getattr(cls, 'ws_authorize', None) is not None
+    settings = replace(
+        app, limits=limits.over(app.limits), asks_rights=asks_rights, named=named, **found
+    )
+    says_more = (
+        settings.offers_client_protocol
+        or settings.heartbeat_seconds is not None
+        or settings.authenticate_by is not None
+        or found.get('expiry_notice_seconds') is not None
+    )
+    if not says_more or CLIENT_PROTOCOL in settings.subprotocols:
         return settings
     return replace(settings, subprotocols={**settings.subprotocols, CLIENT_PROTOCOL: None})
 

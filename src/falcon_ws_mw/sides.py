@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Protocol
 
+from falcon_ws_mw.alarms import Alarm
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.logs import ClientFaults
 from falcon_ws_mw.reports import Counters
@@ -74,7 +75,7 @@ class Kept(Protocol):
 
 
 class Look(Protocol):
-    """A connection that must not be silent for ever."""
+    """What is to be looked at from time to time: a connection that must not be silent, say."""
 
     def look(self, now: float) -> bool:
         """See what there is to do, and say whether to look again."""
@@ -99,7 +100,10 @@ class Keeper:
         """It has said close, and its peer is to answer."""
 
     def watch(self, watch: Look) -> None:
-        """It must not be silent for ever."""
+        """Something is to be looked at from time to time."""
+
+    def remind(self, alarm: Alarm) -> None:
+        """Something is to be done at a time."""
 
     def unblocked(self, connection: Kept) -> None:
         """Nothing of it waits any more."""

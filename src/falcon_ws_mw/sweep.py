@@ -1,7 +1,7 @@
 """A look at all connections a few times a second.
 
-It finds peers that do not read, and handlers that take long. So neither a send nor a message
-needs a timer of its own.
+It finds peers that do not read, handlers that take long, and what is due. So neither a send nor a
+message nor an identity needs a timer of its own.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 import logging
+import time
 from typing import Final
 
+from falcon_ws_mw.alarms import Alarm, Alarms
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.sides import Keeper, Kept, Look, Reader
 
@@ -34,6 +36,7 @@ class Sweep(Keeper):
         self._forget = forget
         self._blocked: set[Kept] = set()
         self._watches: list[Look] = []
+        self._alarms = Alarms()
         self._looking: asyncio.Task[None] | None = None
         self._busy: dict[Reader, Event | None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -59,8 +62,13 @@ class Sweep(Keeper):
         self.blocked(connection)
 
     def watch(self, watch: Look) -> None:
-        """See that it is not silent for ever."""
+        """Look at it from now on, until it says that there is nothing more to see."""
         self._watches.append(watch)
+        self.start()
+
+    def remind(self, alarm: Alarm) -> None:
+        """Have something done at a time, or up to `INTERVAL_SECONDS` later."""
+        self._alarms.add(alarm)
         self.start()
 
     def unblocked(self, connection: Kept) -> None:
@@ -80,8 +88,8 @@ class Sweep(Keeper):
                 connection.evict()
             except Exception:  # one of them, say of another event loop, costs nobody else
                 logger.exception('connection %s could not be evicted', connection.id)
-        if self._watches:
-            self._looking = loop.create_task(self._look_at_silent(now), name='falcon_ws_mw silence')
+        if self._watches or self._alarms.are_due(time.monotonic(), time.time()):
+            self._looking = loop.create_task(self._act(now), name='falcon_ws_mw sweep')
         before = self._busy
         self._busy = {
             reader: reader.in_hand
@@ -91,16 +99,21 @@ class Sweep(Keeper):
         for reader, event in self._busy.items():
             if before.get(reader) is event:
                 reader.read_ahead()
-        if self._connections or self._blocked:
+        if self._connections or self._blocked or self._watches:
             self.start()
 
-    async def _look_at_silent(self, now: float) -> None:
+    async def _act(self, now: float) -> None:
         """In a task, since some servers' sends ask for the current one (`asyncio.timeout`)."""
+        for ring in self._alarms.due(time.monotonic(), time.time()):
+            try:
+                ring()
+            except Exception:  # it costs nobody else
+                logger.exception('what was due for a connection failed')
         self._watches = [watch for watch in self._watches if self._is_to_stay(watch, now)]
 
     def _is_to_stay(self, watch: Look, now: float) -> bool:
         try:
             return watch.look(now)
         except Exception:  # an envelope of the app, say; it costs nobody else
-            logger.exception('a silent connection could not be looked at')
+            logger.exception('%r could not be looked at', watch)
             return False

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from datetime import datetime
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from falcon import OperationNotAllowed, WebSocketDisconnected
+from falcon import HTTPForbidden, OperationNotAllowed, WebSocketDisconnected
 
 from falcon_ws_mw.falcon_socket import FalconSocket
 from falcon_ws_mw.requests import Requests
+from falcon_ws_mw.rights import DECLARATION, DENIALS, JOIN, PUBLISH, SUBSCRIBE
+from falcon_ws_mw.rooms import check_name
 from falcon_ws_mw.sides import State
+from falcon_ws_mw.topics import check_topic, check_topic_filter
 
 if TYPE_CHECKING:
     from falcon_ws_mw.envelope import Sendable
     from falcon_ws_mw.options import SlowConsumer
     from falcon_ws_mw.reports import DeliveryReport
+
+MAX_QUESTIONS: Final = 10
+"""How often a right is asked for whose answer was about somebody else each time."""
 
 
 class WebSocket(FalconSocket):
@@ -42,6 +49,11 @@ class WebSocket(FalconSocket):
     def user_id(self) -> str | None:
         """The user that `identify` named."""
         return self._connection.user_id
+
+    @property
+    def expires_at(self) -> float | None:
+        """Until when, in seconds since 1970; `None` for as long as the connection lives."""
+        return self._connection.expires_at
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -123,17 +135,22 @@ class WebSocket(FalconSocket):
     def _listen_for_answer(self) -> None:
         self.inbox.await_answer()
 
-    # -- rooms and identity
+    # -- rooms and topics
 
     async def join_room(self, room: str) -> None:
         """Enter a room. Every broadcast to it that starts afterwards arrives.
 
+        Where the resource has a `ws_authorize`, that is asked for `'join'`.
+
         Raises:
+            HTTPForbidden: If the client may not.
             InvalidName: If the name is not a room name.
+            NotIdentified: If it has yet to be identified (`ws_authenticate_by`).
             TooManyRooms: If it is in `max_rooms_per_connection` of them.
             WireFormatMismatch: If those who are in it speak another envelope.
             WebSocketDisconnected: If the connection has ended.
         """
+        await self._ask(JOIN, check_name('room', room))
         self._require_known()
         await self.manager.join_room(self.id, room)
 
@@ -177,10 +194,15 @@ class WebSocket(FalconSocket):
     async def subscribe(self, topic_filter: str) -> None:
         """Get what is published on matching topics (MQTT 3.1.1 §4.7) from now on.
 
+        Where the resource has a `ws_authorize`, that is asked for `'subscribe'`.
+
         Raises:
+            HTTPForbidden: If the client may not.
             InvalidTopic: If it is not a topic filter.
+            NotIdentified: If it has yet to be identified (`ws_authenticate_by`).
             WebSocketDisconnected: If the connection has ended.
         """
+        await self._ask(SUBSCRIBE, check_topic_filter(topic_filter))
         self._require_known()
         await self.manager.subscribe(self.id, topic_filter)
 
@@ -202,25 +224,83 @@ class WebSocket(FalconSocket):
         coalesce: Hashable = None,
         slow_consumer: SlowConsumer | None = None,
     ) -> DeliveryReport:
-        """The manager's `publish`; `exclude_self` leaves this connection out."""
+        """The manager's `publish`; `exclude_self` leaves this connection out.
+
+        Where the resource has a `ws_authorize`, that is asked for `'publish'`.
+
+        Raises:
+            HTTPForbidden: If the client may not.
+            WebSocketDisconnected: If the conversation is over, and nobody is left to be asked.
+        """
+        await self._ask(PUBLISH, check_topic(topic))
         excluded = (self.id,) if exclude_self else ()
         return await self.manager.publish(
             topic, message, excluded, coalesce=coalesce, slow_consumer=slow_consumer
         )
 
-    async def identify(self, user_id: str | None) -> None:
+    # -- whose it is
+
+    async def identify(
+        self, user_id: str | None, expires_at: float | datetime | None = None
+    ) -> None:
         """Say which user this is, so that `send_to_user` and `close_user` reach it.
 
+        Calling it again for the same user renews: the connection and its rooms stay, until the new
+        `expires_at`. Another user replaces the one before; on a route with `ws_authorize` or
+        `ws_authenticate_by` the connection then leaves all rooms and topics, since what the one was
+        let into is not for the other.
+
         Args:
-            user_id: The user; another one replaces the one before, `None` removes it.
+            user_id: The user; `None` removes it.
+            expires_at: When the identity ends, in seconds since 1970 (as in the claim `exp` of a
+                JWT, RFC 7519 §4.1.4) or as a `datetime` with a time zone. Then the connection is
+                closed with 3401, also if the calendar of the computer has been set back since. A
+                client that speaks `falcon-ws.v1` is told `expiring` before. Default `None`: never.
 
         Raises:
             InvalidName: If the id is not a user name.
+            IdentityExpired: If it is too late already. Nothing has changed then.
             TooManyConnections: If the user has `max_connections_per_user` of them.
+            ValueError: If `expires_at` is no such time.
             WebSocketDisconnected: If the connection has ended.
         """
         self._require_known()
-        await self.manager.identify(self.id, user_id)
+        await self.manager.identify(self.id, user_id, expires_at)
+
+    # -- what its client may do
+
+    async def authorize(self, action: str, name: str) -> None:
+        """Ask the resource's `ws_authorize` whether the client may do something.
+
+        `join_room`, `subscribe` and `publish` of this `ws` do so by themselves. If it becomes
+        another user's meanwhile, or is taken out of a room, the question is put again.
+
+        Args:
+            action: `'join'`, `'subscribe'`, `'publish'`, or a word of the app's own.
+            name: The room, the topic filter, the topic, or what the action is about.
+
+        Raises:
+            HTTPForbidden: Unless the answer is `True`.
+            OperationNotAllowed: If the resource has no `ws_authorize`.
+            WebSocketDisconnected: If the conversation is over, and nobody is left to be asked.
+        """
+        if self._table.authorize is None:
+            raise OperationNotAllowed(
+                f'{self._table.name} cannot say who may {action}: declare {DECLARATION}'
+            )
+        for _ in range(MAX_QUESTIONS):
+            if self.resource is None:
+                raise WebSocketDisconnected(self._connection.close_code)
+            identity = self._connection.identity
+            if await self._table.authorize(self.resource, self, action, name) is not True:
+                break
+            if self._connection.identity is identity:
+                return
+        raise HTTPForbidden(description=DENIALS.get(action, f'you may not {action} this'))
+
+    async def _ask(self, action: str, name: str) -> None:
+        if self._table.authorize is not None:
+            await self.authorize(action, name)
 
     def _require_known(self) -> None:
         if self.closed or self.id not in self.manager.connections:

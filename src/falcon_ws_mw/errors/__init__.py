@@ -10,6 +10,8 @@ FalconWebSocketError
 ├── TooManyRequests                   the caller: more was asked than may be waited for
 ├── TooManyRooms                      the caller: a connection is in as many rooms as it may be
 ├── TooManyConnections                the caller: a user has as many connections as he may have
+├── NotIdentified                     the caller: a room is for who is known
+├── IdentityExpired (ValueError)      the caller: too late for that identity
 ├── MessageTooBig (ValueError)        the caller: one message is longer than may wait
 ├── WireFormatMismatch (ValueError)   the caller: a room speaks one envelope
 ├── UndeclaredMessage (ValueError)    the developer: `@sends` says something else
@@ -30,10 +32,12 @@ from falcon_ws_mw.errors.base import ConfigurationError, FalconWebSocketError
 from falcon_ws_mw.errors.callers import (
     MAX_NAME_BYTES,
     ConnectionNotFound,
+    IdentityExpired,
     InvalidCloseCode,
     InvalidName,
     InvalidTopic,
     MessageTooBig,
+    NotIdentified,
     OutboxFull,
     TooManyConnections,
     TooManyRequests,
@@ -55,12 +59,14 @@ __all__ = (
     'ConfigurationError',
     'ConnectionNotFound',
     'FalconWebSocketError',
+    'IdentityExpired',
     'InvalidCloseCode',
     'InvalidName',
     'InvalidPayload',
     'InvalidTopic',
     'MalformedMessage',
     'MessageTooBig',
+    'NotIdentified',
     'OutboxFull',
     'ReplyError',
     'ReplyTimeout',

@@ -164,6 +164,44 @@ class TooManyConnections(FalconWebSocketError):
         )
 
 
+class NotIdentified(FalconWebSocketError):
+    """A connection was to enter a room or a topic before it is known whose it is.
+
+    Its route has `ws_authenticate_by`. A client whose message led to it is answered 401.
+
+    Attributes:
+        message_type: The message by which its client says who it is.
+    """
+
+    def __init__(self, message_type: str) -> None:
+        self.message_type = message_type
+        super().__init__(message_type)
+
+    def __str__(self) -> str:
+        return (
+            'nobody has said yet whose connection this is '
+            f'(ws_authenticate_by={shortened(self.message_type)}): call ws.identify first'
+        )
+
+
+class IdentityExpired(FalconWebSocketError, ValueError):
+    """A connection was to be identified by what has expired already.
+
+    It stays as it was. A client whose message led to it is answered 401, a handshake is refused
+    with that.
+
+    Attributes:
+        expires_at: When it expired, in seconds since 1970 (POSIX time).
+    """
+
+    def __init__(self, expires_at: float) -> None:
+        self.expires_at = expires_at
+        super().__init__(expires_at)
+
+    def __str__(self) -> str:
+        return 'this identity has expired: get a new token, or log in again'
+
+
 class MessageTooBig(FalconWebSocketError, ValueError):
     """One message is longer than what may wait for a peer, so it is not sent at all.
 

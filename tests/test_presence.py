@@ -1,0 +1,402 @@
+"""Users that come and go, whatever number of tabs they have."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+import logging
+from typing import Any
+
+import falcon
+import falcon.asgi
+import pytest
+
+from falcon_ws_mw import ConfigurationError, WebSocket, WebSocketConnectionManager, install
+
+from .clocks import Clocks, clocks
+from .conftest import Logs
+from .servers import PATIENCE_SECONDS, Client, Served, serve
+
+__all__ = ['clocks']  # a fixture
+
+DEBOUNCE = 5.0
+
+
+class Told:
+    """What the listeners of a manager are told, in its order."""
+
+    def __init__(self, manager: WebSocketConnectionManager) -> None:
+        self.events: list[tuple[str, ...]] = []
+        self._news = asyncio.Event()
+        for name in ('user_online', 'user_offline', 'user_joined', 'user_left'):
+            getattr(manager, f'on_{name}')(self._listener(name))
+
+    def _listener(self, name: str) -> Callable[..., Any]:
+        def note(*told: str) -> None:
+            self.events.append((name, *told))
+            self._news.set()
+
+        return note
+
+    def take(self) -> list[tuple[str, ...]]:
+        events, self.events = self.events, []
+        return events
+
+    async def after(self, count: int) -> list[tuple[str, ...]]:
+        """The next so many."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.events) < count:
+                self._news.clear()
+                await self._news.wait()
+        return self.take()
+
+
+class Room:
+    async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+        await ws.identify(req.get_param('user'))
+        for room in filter(None, req.get_param('rooms', default='').split(',')):
+            await ws.join_room(room)
+
+    async def on_ws_join(self, ws: WebSocket, payload: str) -> None:
+        await ws.join_room(payload)
+
+    async def on_ws_leave(self, ws: WebSocket, payload: str) -> None:
+        await ws.leave_room(payload)
+
+    async def on_ws_call_me(self, ws: WebSocket, payload: str | None) -> None:
+        await ws.identify(payload)
+
+
+@asynccontextmanager
+async def serving(
+    manager: WebSocketConnectionManager, ws_implementation: str = 'websockets-sansio'
+) -> AsyncIterator[Served]:
+    app = install(falcon.asgi.App(), manager=manager)
+    app.add_route('/ws', Room())
+    async with serve(app, ws_implementation) as served:
+        yield served
+
+
+async def ask(client: Client, what: str, payload: Any = None) -> None:
+    assert (await client.ask({'type': what, 'id': 1, 'payload': payload}))['type'] == 'reply'
+
+
+async def have_left(manager: WebSocketConnectionManager, remaining: int) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(manager.connections) > remaining:
+            await asyncio.sleep(0.01)
+
+
+# -- three tabs
+
+
+async def test_three_tabs_come_once_and_leave_once_after_a_while(
+    ws_implementation: str, clocks: Clocks, logs: Logs
+) -> None:
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+    async with serving(manager, ws_implementation) as served:
+        async with AsyncExitStack() as tabs:
+            for _ in range(3):
+                await tabs.enter_async_context(served.client('/ws?user=alice&rooms=r'))
+            assert await told.after(2) == [('user_online', 'alice'), ('user_joined', 'r', 'alice')]
+            assert await manager.get_users_in_room('r') == {'alice': 3}
+        await have_left(manager, 0)
+        assert await manager.get_users_in_room('r') == {}
+        await clocks.pass_by(DEBOUNCE - 0.1)
+        assert told.take() == []
+        await clocks.pass_by(0.1)
+        assert await told.after(2) == [('user_left', 'r', 'alice'), ('user_offline', 'alice')]
+        await clocks.pass_by(100)
+    assert told.take() == []
+    assert logs.lines == []
+
+
+async def test_a_reload_within_it_says_nothing(ws_implementation: str, clocks: Clocks) -> None:
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+    async with serving(manager, ws_implementation) as served:
+        for _ in range(5):
+            async with served.client('/ws?user=alice&rooms=r'):
+                await clocks.pass_by(60)
+            await have_left(manager, 0)
+            await clocks.pass_by(DEBOUNCE - 0.1)
+        assert told.take() == [('user_online', 'alice'), ('user_joined', 'r', 'alice')]
+
+
+async def test_a_reload_that_takes_longer_is_a_leave_and_a_return(clocks: Clocks) -> None:
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+    async with serving(manager) as served:
+        for _ in range(2):
+            async with served.client('/ws?user=alice&rooms=r'):
+                pass
+            await have_left(manager, 0)
+            await clocks.pass_by(DEBOUNCE)
+            assert await told.after(4) == [
+                ('user_online', 'alice'),
+                ('user_joined', 'r', 'alice'),
+                ('user_left', 'r', 'alice'),
+                ('user_offline', 'alice'),
+            ]
+
+
+async def test_the_time_begins_with_the_last_device(clocks: Clocks) -> None:
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+    async with serving(manager) as served:
+        async with served.client('/ws?user=alice'):
+            async with served.client('/ws?user=alice'):
+                pass
+            await have_left(manager, 1)
+            await clocks.pass_by(100)
+            assert told.take() == [('user_online', 'alice')]
+        await have_left(manager, 0)
+        await clocks.pass_by(DEBOUNCE - 1)
+        assert told.take() == []
+        await clocks.pass_by(1)
+        assert await told.after(1) == [('user_offline', 'alice')]
+
+
+async def test_in_real_time_it_takes_as_long_as_it_says() -> None:
+    manager = WebSocketConnectionManager(presence_debounce_seconds=1)
+    told = Told(manager)
+    async with serving(manager) as served:
+        async with served.client('/ws?user=alice'):
+            pass
+        await have_left(manager, 0)
+        begun = asyncio.get_running_loop().time()
+        assert await told.after(2) == [('user_online', 'alice'), ('user_offline', 'alice')]
+        assert 0.7 < asyncio.get_running_loop().time() - begun < 2
+
+
+# -- rooms and users
+
+
+async def test_rooms_are_told_of_each_by_itself(clocks: Clocks) -> None:
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+    async with serving(manager) as served, served.client('/ws?user=alice&rooms=a') as first:
+        async with served.client('/ws?user=alice&rooms=a,b') as second:
+            assert await told.after(3) == [
+                ('user_online', 'alice'),
+                ('user_joined', 'a', 'alice'),
+                ('user_joined', 'b', 'alice'),
+            ]
+            await ask(first, 'leave', 'a')
+            await ask(second, 'leave', 'b')
+            await ask(second, 'leave', 'b')
+            await ask(second, 'join', 'a')
+            await clocks.pass_by(DEBOUNCE)
+            assert await told.after(1) == [('user_left', 'b', 'alice')]
+            await ask(second, 'join', 'b')
+            assert await told.after(1) == [('user_joined', 'b', 'alice')]
+
+
+async def test_who_becomes_another_leaves_and_comes(clocks: Clocks) -> None:
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+    async with serving(manager) as served, served.client('/ws?rooms=r') as client:
+        await ask(client, 'join', 's')
+        assert told.take() == [], 'who is nobody is not told of'
+        await ask(client, 'call_me', 'alice')
+        events = await told.after(3)
+        assert events[0] == ('user_online', 'alice')
+        assert sorted(events[1:]) == [('user_joined', r, 'alice') for r in 'rs']
+        await ask(client, 'call_me', 'alice')
+        await ask(client, 'call_me', 'bob')
+        assert {event[-1] for event in await told.after(3)} == {'bob'}
+        await clocks.pass_by(DEBOUNCE)
+        left = await told.after(3)
+        assert sorted(left) == [
+            ('user_left', 'r', 'alice'),
+            ('user_left', 's', 'alice'),
+            ('user_offline', 'alice'),
+        ]
+        await ask(client, 'call_me', None)
+        await clocks.pass_by(DEBOUNCE)
+        assert sorted(await told.after(3))[-1] == ('user_offline', 'bob')
+
+
+async def test_a_kick_is_a_leave(clocks: Clocks) -> None:
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+    async with serving(manager) as served, served.client('/ws?user=alice&rooms=r') as client:
+        await told.after(2)
+        await manager.close_user('alice')
+        await client.closed()
+        await clocks.pass_by(DEBOUNCE)
+        assert await told.after(2) == [('user_left', 'r', 'alice'), ('user_offline', 'alice')]
+
+
+async def test_without_a_while_it_is_told_at_the_next_look(clocks: Clocks) -> None:
+    manager = WebSocketConnectionManager(presence_debounce_seconds=0)
+    told = Told(manager)
+    async with serving(manager) as served:
+        async with served.client('/ws?user=alice'):
+            pass
+        assert await told.after(2) == [('user_online', 'alice'), ('user_offline', 'alice')]
+
+
+async def test_those_who_are_here_when_somebody_begins_to_listen_are_not_told_of(
+    clocks: Clocks,
+) -> None:
+    manager = WebSocketConnectionManager()
+    async with serving(manager) as served:
+        async with (
+            served.client('/ws?user=alice&rooms=r') as first,
+            served.client('/ws?user=alice&rooms=r') as second,
+        ):
+            await ask(second, 'join', 'r')
+            told = Told(manager)
+            await first.close()
+            await have_left(manager, 1)
+            async with served.client('/ws?user=alice&rooms=r'):
+                pass
+            await clocks.pass_by(DEBOUNCE)
+            assert told.take() == []
+        await have_left(manager, 0)
+        await clocks.pass_by(DEBOUNCE)
+        assert await told.after(2) == [('user_left', 'r', 'alice'), ('user_offline', 'alice')]
+
+
+async def test_where_nobody_listens_nothing_is_counted(clocks: Clocks) -> None:
+    manager = WebSocketConnectionManager()
+    async with serving(manager) as served, served.client('/ws?user=alice&rooms=r') as client:
+        await ask(client, 'leave', 'r')
+        assert not manager.presence._devices
+        assert not manager.presence._leaving
+
+
+# -- listeners
+
+
+async def test_a_listener_that_fails_costs_nobody_else_anything(logs: Logs) -> None:
+    manager = WebSocketConnectionManager()
+
+    @manager.on_user_online
+    async def fail(user_id: str) -> None:
+        raise LookupError('expected')
+
+    told = Told(manager)
+    async with serving(manager) as served, served.client('/ws?user=alice&rooms=r'):
+        assert await told.after(2) == [('user_online', 'alice'), ('user_joined', 'r', 'alice')]
+    (line,) = logs.take()
+    assert 'a listener of on_user_online failed' in line
+
+
+async def test_a_listener_that_hangs_is_cancelled_and_the_others_go_on(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('falcon_ws_mw.presence.LISTENER_SECONDS', 0.1)
+    manager = WebSocketConnectionManager()
+
+    @manager.on_user_online
+    async def hang(user_id: str) -> None:
+        await asyncio.Event().wait()
+
+    told = Told(manager)
+    async with serving(manager) as served, served.client('/ws?user=alice&rooms=r'):
+        assert await told.after(1) == [('user_joined', 'r', 'alice')]
+    assert 'took over 0.1 s' in logs.take()[0]
+
+
+async def test_listeners_may_send_and_nobody_waits_for_them(ws_implementation: str) -> None:
+    manager = WebSocketConnectionManager()
+    goes_on = asyncio.Event()
+
+    @manager.on_user_joined
+    async def announce(room: str, user_id: str) -> None:
+        await goes_on.wait()
+        await manager.broadcast_to_room(room, {'joined': user_id})
+
+    async with (
+        serving(manager, ws_implementation) as served,
+        served.client('/ws?user=alice&rooms=r') as alice,
+    ):
+        await ask(alice, 'join', 's')
+        goes_on.set()
+        assert await alice.receive() == {'joined': 'alice'}
+
+
+async def test_when_the_app_stops_who_is_leaving_has_left() -> None:
+    manager = WebSocketConnectionManager(presence_debounce_seconds=3600)
+    told = Told(manager)
+    async with serving(manager) as served, AsyncExitStack() as stack:
+        await stack.enter_async_context(served.client('/ws?user=alice&rooms=r'))
+        async with served.client('/ws?user=bob'):
+            pass
+        await have_left(manager, 1)
+        await told.after(3)
+        await served.stop()
+    assert sorted(told.take()) == [
+        ('user_left', 'r', 'alice'),
+        ('user_offline', 'alice'),
+        ('user_offline', 'bob'),
+    ]
+
+
+async def test_a_listener_that_hangs_does_not_keep_the_app_from_stopping(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('falcon_ws_mw.presence.STOP_SECONDS', 0.1)
+    manager = WebSocketConnectionManager()
+
+    @manager.on_user_offline
+    async def hang(user_id: str) -> None:
+        await asyncio.Event().wait()
+
+    async with serving(manager) as served, served.client('/ws?user=alice'):
+        pass
+
+
+async def test_an_app_that_is_started_anew_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    manager = WebSocketConnectionManager(presence_debounce_seconds=0)
+    told = Told(manager)
+    for _ in range(2):
+        async with serving(manager) as served, served.client('/ws?user=alice'):
+            pass
+        assert await told.after(2) == [('user_online', 'alice'), ('user_offline', 'alice')]
+
+
+def test_without_an_event_loop_what_happens_is_told_of_in_the_next_one() -> None:
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+
+    class Silent:
+        async def send_text(self, payload: str) -> None: ...
+        async def send_data(self, payload: bytes) -> None: ...
+        async def close(self, code: int | None = None, reason: str | None = None) -> None: ...
+
+    def identify(name: str) -> None:
+        manager.add_connection(name, Silent())
+        with pytest.raises(StopIteration):
+            manager.identify(name, name).send(None)
+
+    async def in_a_loop() -> None:
+        await manager.identify('alice', 'carol')
+        assert await told.after(2) == [('user_online', 'alice'), ('user_online', 'carol')]
+        await manager.presence.settle()
+
+    identify('alice')
+    assert told.take() == []
+    asyncio.run(in_a_loop())
+
+
+# -- what cannot be
+
+
+@pytest.mark.parametrize('seconds', [-1, 86_401, True, 'soon', None, float('nan')])
+def test_a_time_that_is_none_is_refused(seconds: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r'presence_debounce_seconds=.*from 0 to 86400'):
+        WebSocketConnectionManager(presence_debounce_seconds=seconds)
+
+
+@pytest.mark.parametrize('name', ['user_online', 'user_offline', 'user_joined', 'user_left'])
+def test_what_cannot_be_called_like_that_is_no_listener(name: str) -> None:
+    manager = WebSocketConnectionManager()
+
+    with pytest.raises(ConfigurationError, match=rf'on_{name}.*user_id\)'):
+        getattr(manager, f'on_{name}')(lambda one, two, three: None)
