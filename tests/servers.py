@@ -90,12 +90,25 @@ class Client:
         transport.abort()
 
 
+def _listener() -> socket.socket:
+    """A socket that says that it speaks TCP, which `socket.create_server` leaves open.
+
+    Of others asyncio does not switch Nagle's algorithm off, and then a second small message waits
+    40 ms for the client to acknowledge the first.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(('127.0.0.1', 0))
+    listener.listen()
+    return listener
+
+
 @asynccontextmanager
 async def serve(
     app: Callable[..., Awaitable[None]], ws: str = 'websockets-sansio', **options: Any
 ) -> AsyncIterator[Served]:
     """Serve an app by uvicorn in this event loop."""
-    listener = socket.create_server(('127.0.0.1', 0))
+    listener = _listener()
     settings: dict[str, Any] = {
         'ws': ws,
         'log_config': None,
