@@ -94,6 +94,7 @@ BELOW_THE_LINE = (
     'payloads',
     'payloads.with_msgspec',
     'payloads.with_pydantic',
+    'payloads.own_words',
     'payloads.plain_types',
     'payloads.one_pass',
     'payloads.base',

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import falcon
 
@@ -19,15 +19,33 @@ from falcon_ws_mw.envelope import CLIENT_PROTOCOL, EXPIRING, PING, PONG, Incomin
 from falcon_ws_mw.errors import ConfigurationError, InvalidPayload
 from falcon_ws_mw.frames import raw_of
 from falcon_ws_mw.handling import Handling, is_binary
+from falcon_ws_mw.payloads.own_words import described_by
 from falcon_ws_mw.responders import ResponderTable
 from falcon_ws_mw.sends import Declared
 from falcon_ws_mw.sides import State
 from falcon_ws_mw.signatures import place
 
+
+class Expiring(TypedDict):
+    """What is said before an identity expires."""
+
+    expires_in: float
+
+
+_EXPIRING_PAYLOAD: Final = described_by(
+    {
+        'type': 'object',
+        'properties': {
+            'expires_in': {'type': 'number', 'minimum': 0, 'description': 'In seconds.'}
+        },
+        'required': ['expires_in'],
+    },
+    Expiring,
+)
+
 _EXPIRING: Final = (
     'Said before the identity of the connection expires, to clients that speak '
-    f'`{CLIENT_PROTOCOL}`. Whoever authenticates again stays connected.\n'
-    '`expires_in` is the number of seconds that are left.'
+    f'`{CLIENT_PROTOCOL}`: whoever says in time who it is stays connected.'
 )
 
 
@@ -83,7 +101,12 @@ def with_expiry_notice(cls: type, table: ResponderTable) -> ResponderTable:
     if not (table.sends and is_said) or EXPIRING in table.sends:
         return table
     said = Declared(
-        EXPIRING, None, None, is_request=False, description=_EXPIRING, by=cls.__qualname__
+        EXPIRING,
+        _EXPIRING_PAYLOAD,
+        None,
+        is_request=False,
+        description=_EXPIRING,
+        by=cls.__qualname__,
     )
     return replace(table, sends={EXPIRING: said, **table.sends})
 

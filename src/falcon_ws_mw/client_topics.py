@@ -6,15 +6,13 @@ Nobody gets in by himself: the resource's `ws_authorize` is asked for each filte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import falcon
 
 from falcon_ws_mw.errors import ConfigurationError
-from falcon_ws_mw.payloads.base import Direction, PayloadType, Schema, Schemas
-from falcon_ws_mw.payloads.plain_types import PlainTypes
+from falcon_ws_mw.payloads.own_words import described_by
 from falcon_ws_mw.responders import ResponderTable
 from falcon_ws_mw.rights import DECLARATION, SUBSCRIBE
 from falcon_ws_mw.signatures import Responder, place
@@ -30,28 +28,13 @@ class TopicFilter(TypedDict):
     topic_filter: str
 
 
-_SCHEMA: Final[Schema] = {
-    'type': 'object',
-    'properties': {'topic_filter': {'type': 'string', 'examples': ['prices/+']}},
-    'required': ['topic_filter'],
-}
-
-
-class _ForDocuments(PlainTypes):
-    """Says what the payload is; whether it is that is checked where it is handled."""
-
-    def schemas(
-        self, annotations: Sequence[Any], ref_template: str, direction: Direction
-    ) -> Schemas:
-        return Schemas([_SCHEMA for _ in annotations], {})
-
-
-_PAYLOAD: Final = PayloadType(
+_PAYLOAD: Final = described_by(
+    {
+        'type': 'object',
+        'properties': {'topic_filter': {'type': 'string', 'examples': ['prices/+']}},
+        'required': ['topic_filter'],
+    },
     TopicFilter,
-    _ForDocuments(),
-    convert=lambda value: value,
-    admits_null=False,
-    is_mapping=True,
 )
 
 

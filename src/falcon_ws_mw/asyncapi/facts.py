@@ -10,9 +10,12 @@ from falcon_ws_mw.contract import ChannelContract
 from falcon_ws_mw.envelope import CLIENT_PROTOCOL
 
 _LIMITS: Final[Mapping[str, str]] = {
+    'auth_timeout_seconds': 'A client that has not said who it is after {} s is disconnected '
+    '(3408).',
     'connect_timeout_seconds': 'A handshake that takes longer than {} s is refused (503).',
     'send_timeout_seconds': 'A client that takes nothing for {} s is disconnected.',
     'idle_timeout_seconds': 'A client that says nothing for {} s is disconnected (1001).',
+    'max_auth_attempts': 'A client that fails {} times to say who it is is disconnected (3401).',
     'max_message_bytes': 'A message of a client has at most {} bytes; a longer one ends the '
     'connection (1009).',
     'messages_per_second': 'A client that sends more than {} messages a second is read more '
@@ -25,6 +28,8 @@ _LIMITS: Final[Mapping[str, str]] = {
 """The limits that a client notices, and how. The others are the server's own affair."""
 
 _ASKED_FOR: Final[Mapping[str, Callable[[ChannelContract], bool]]] = {
+    'auth_timeout_seconds': lambda channel: channel.settings.authenticate_by is not None,
+    'max_auth_attempts': lambda channel: channel.settings.authenticate_by is not None,
     'max_topic_filters': lambda channel: channel.settings.client_topics,
     'request_timeout_seconds': lambda channel: any(each.is_request for each in channel.sends),
 }
@@ -65,6 +70,11 @@ def _paragraphs(channel: ChannelContract) -> Iterator[str]:
         yield channel.description
     if channel.is_adopted or channel.takes_any:
         yield 'Other messages than these are possible: this resource handles them in its own way.'
+    if channel.settings.authenticate_by is not None:
+        yield (
+            f'A client has to say first who it is, by `{channel.settings.authenticate_by}`: until '
+            'then everything else is answered by an error 401.'
+        )
     yield from _about_subprotocols(channel)
     sentences = [
         *_about_heartbeat(channel),
