@@ -9,6 +9,7 @@ from pathlib import Path
 import re
 from typing import Any
 
+from examples.chat import sessions
 from examples.chat.announcements import announce
 from examples.chat.app import create_app
 from examples.chat.rooms import ChatRoom
@@ -19,8 +20,11 @@ from websockets.exceptions import InvalidStatus
 from falcon_ws_mw import WebSocket, WebSocketLifespan
 
 from .asyncapi_tools import dom_of, find_browser, install_parser
+from .clocks import Clocks, clocks
 from .conftest import Logs
 from .servers import Client, Served, serve
+
+__all__ = ['clocks']  # a fixture
 
 
 class Chat:
@@ -188,6 +192,18 @@ async def test_logging_out_ends_the_sockets_of_the_session(ws_implementation: st
             await receive_type(client, 'serverWelcome')
             assert (await chat.http.delete('/session', headers=headers)).status_code == 204
             assert await client.closed() == 3401
+
+
+async def test_a_socket_ends_with_its_session(
+    ws_implementation: str, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, 'time', clocks)
+    async with chatting(ws_implementation) as chat, chat.enter('ada') as ada:
+        await clocks.pass_by(sessions.SESSION_LIFETIME_SECONDS - 1)
+        await ada.send({'type': 'clientSendMessage', 'payload': {'text': 'hi'}})
+        await receive_type(ada, 'serverNewMessage')
+        await clocks.pass_by(1)
+        assert await ada.closed() == 3401
 
 
 async def test_the_page_is_served_by_the_same_app() -> None:

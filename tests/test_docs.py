@@ -39,6 +39,7 @@ from falcon_ws_mw import (
     Limits,
     MalformedMessage,
     ManagerStats,
+    NotIdentified,
     ReplyError,
     ReplyTimeout,
     TooManyConnections,
@@ -1021,6 +1022,12 @@ class Failing:
         for number in range(129):
             await ws.join_room(str(number))
 
+    async def on_ws_not_identified(self, ws: Any) -> None:
+        raise NotIdentified('authenticate')
+
+    async def on_ws_expired(self, ws: Any) -> None:
+        await ws.identify('ada', 1)
+
     async def on_ws_too_many_connections(self, ws: Any) -> None:
         raise TooManyConnections('secret', 1)
 
@@ -1063,6 +1070,8 @@ FAILURES: dict[str, list[str | bytes]] = {
     'the handler raises `InvalidName`': ['{"type": "invalid_name"}'],
     'the handler raises `InvalidTopic`': ['{"type": "invalid_topic"}'],
     'the handler raises `ConnectionNotFound`': ['{"type": "not_found"}'],
+    'the handler raises `NotIdentified`': ['{"type": "not_identified"}'],
+    'the handler raises `IdentityExpired`': ['{"type": "expired"}'],
     'the handler raises `TooManyRooms`': ['{"type": "too_many_rooms"}'],
     'the handler raises `TooManyConnections`': ['{"type": "too_many_connections"}'],
     'the handler raises `ReplyError`: the client answered a request with an error': [
@@ -1733,6 +1742,18 @@ async def refuse_by_crash(self: object, req: object, ws: Any) -> None:
     raise RuntimeError('secret')
 
 
+async def refuse_by_right(self: object, req: object, ws: Any) -> None:
+    await ws.join_room('secret')
+
+
+async def refuse_by_time(self: object, req: object, ws: Any) -> None:
+    await ws.identify('ada', 1)
+
+
+async def nobody_may(self: object, ws: Any, action: str, name: str) -> bool:
+    return False
+
+
 async def refuse_by_number(self: object, req: object, ws: Any) -> None:
     raise TooManyConnections('secret', 1)
 
@@ -1756,6 +1777,12 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
     '`await ws.close()`': (refuse_by_close, 403, ''),
     'any other exception': (refuse_by_crash, 500, '"500 Internal Server Error"'),
     'it takes longer than `connect_timeout_seconds`': (refuse_by_waiting, 503, ''),
+    '`ws.join_room` of what `ws_authorize` does not allow': (
+        refuse_by_right,
+        403,
+        'you may not join',
+    ),
+    '`ws.identify` by what has expired': (refuse_by_time, 401, '"Identity expired"'),
     '`ws.identify` of a user who has `max_connections_per_user`': (
         refuse_by_number,
         429,
@@ -1786,7 +1813,11 @@ async def shake_hands(port: int, header: str = '') -> str:
 )
 async def test_the_table_of_refusals(how: str, seen: str, else_seen: str) -> None:
     connect, status, detail = REFUSALS[unlinked(how)]
-    refusing = resource(on_ws_connect=connect, ws_limits=Limits(connect_timeout_seconds=0.05))
+    refusing = resource(
+        on_ws_connect=connect,
+        ws_authorize=nobody_may,
+        ws_limits=Limits(connect_timeout_seconds=0.05),
+    )
     said_status = re.match(r'\d+', seen)
     assert seen.startswith('its status') or (said_status and int(said_status[0]) == status)
 
@@ -1906,7 +1937,7 @@ def test_each_setting_and_state_is_in_its_table() -> None:
     ):
         of_report = {field.name for field in fields(report)}
         assert documented(page, f'field of `{report.__name__}`') == of_report
-    no_troubles = {'delivered', 'received', 'refusals', 'errors'}
+    no_troubles = {'delivered', 'received', 'refusals', 'errors', 'expired'}
     troubles = {field.name for field in fields(Counters)} - no_troubles
     assert documented('slow-peers.md', 'counter') == troubles
     assert documented('workers.md', 'state') == set(get_args(WorkerState))

@@ -48,7 +48,8 @@ class ChatRoom:
         user = require_user(req)
         room = _to_library_room(room_name)
         # Identified before joining, so that the room never counts a connection without a user.
-        await ws.identify(user)
+        # The socket ends with the session, which would else be outlived by it.
+        await ws.identify(user, req.context.session_ends_at)
         await ws.join_room(room)
         users = await ws.manager.get_users_in_room(room)
         await ws.send_message('serverWelcome', Welcome(room_name, user, users))

@@ -41,12 +41,12 @@ class SessionStore:
         self._sessions[token] = Session(user, time.monotonic() + self._lifetime_seconds)
         return token
 
-    def get_user(self, token: str) -> str | None:
-        """Return the user whose session this is, or None for an unknown or expired token."""
+    def get(self, token: str) -> Session | None:
+        """Return the session of a token, or None if that is unknown or has expired."""
         session = self._sessions.get(token)
         if session is None or session.expires_at <= time.monotonic():
             return None
-        return session.user
+        return session
 
     def discard(self, token: str) -> None:
         """End a session; an unknown token is no error."""
@@ -60,10 +60,14 @@ class SessionStore:
 
 
 class SessionMiddleware:
-    """Puts `req.context.user` (a name or None) and `req.context.session_token` on every request.
+    """Puts who is logged in on every request: `req.context.user` is a name or None.
 
-    It refuses nobody: whether a log-in is needed is the resource's decision.
+    Beside it stand `session_token` and `session_ends_at`, in seconds since 1970. It refuses nobody:
+    whether a log-in is needed is the resource's decision.
     """
+
+    # Browsers send cookies for pages of any origin: let the library see that none of those gets in.
+    authenticates_by_cookie = True
 
     def __init__(self, sessions: SessionStore) -> None:
         self._sessions = sessions
@@ -78,8 +82,12 @@ class SessionMiddleware:
 
     def _authenticate(self, req: Request) -> None:
         token = _find_token(req)
+        session = None if token is None else self._sessions.get(token)
         req.context.session_token = token
-        req.context.user = None if token is None else self._sessions.get_user(token)
+        req.context.user = req.context.session_ends_at = None
+        if session is not None:
+            req.context.user = session.user
+            req.context.session_ends_at = time.time() + session.expires_at - time.monotonic()
 
 
 def require_user(req: Request) -> str:
