@@ -379,11 +379,110 @@ async def test_without_a_limit_who_fails_may_go_on() -> None:
         assert [await status_of(client, FAILING) for _ in range(20)] == [401] * 20
 
 
-async def test_who_is_known_and_fails_to_renew_stays_who_he_was() -> None:
-    async with serving(Room()) as (served, _), served.client('/ws') as client:
+async def test_who_is_known_and_fails_to_renew_stays_who_he_was_but_may_not_guess_for_ever(
+    ws_implementation: str,
+) -> None:
+    async with (
+        serving(Room(), ws_implementation) as (served, manager),
+        served.client('/ws') as client,
+    ):
+        for _ in range(3):  # whoever succeeds may begin anew
+            await client.ask(AS_ADA)
+            assert [await status_of(client, FAILING) for _ in range(2)] == [401] * 2
+            assert (await client.ask({'type': 'say', 'id': 1}))['payload'] == 'ada'
+        assert await status_of(client, FAILING) == 401
+        assert (await end_of(client))[0] == 3401
+        assert manager.stats().limits_hit == {'max_auth_attempts': 1}
+
+
+async def test_who_has_left_is_not_handled_any_more(ws_implementation: str) -> None:
+    """Else many attempts could be made at once, by leaving before the first is answered."""
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+    handled = []
+
+    class Slow(Room):
+        async def on_ws_authenticate(self, ws: WebSocket, payload: Credentials) -> Any:
+            handled.append(payload)
+            begun.set()
+            await goes_on.wait()
+            return await super().on_ws_authenticate(ws, payload)
+
+    room = Slow()
+    async with serving(room, ws_implementation) as (served, manager):
+        async with served.client('/ws') as client:
+            for _ in range(100):
+                await client.send(FAILING)
+            await begun.wait()
+            (ws,) = manager.connections.values()
+            client.abort()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not ws.closed:
+                    await asyncio.sleep(0.01)
+            goes_on.set()
+            await room.end()
+        assert len(handled) == 1
+        stats = manager.stats()
+        assert stats.abandoned == stats.received - 1 > 10
+
+
+async def test_who_logs_out_while_a_message_waits_for_room_has_it_handled_by_nobody() -> None:
+    goes_on = asyncio.Event()
+    handled = []
+
+    class Beside(Room):
+        @parallel(2)
+        async def on_ws_slow(self, ws: WebSocket) -> None:
+            handled.append(ws.user_id)
+            await goes_on.wait()
+
+        @parallel(2)
+        async def on_ws_log_out(self, ws: WebSocket) -> None:
+            await ws.identify(None)
+            goes_on.set()
+
+    async with serving(Beside()) as (served, _), served.client('/ws') as client:
         await client.ask(AS_ADA)
-        assert [await status_of(client, FAILING) for _ in range(5)] == [401] * 5
-        assert (await client.ask({'type': 'say', 'id': 1}))['payload'] == 'ada'
+        for number, what in enumerate(('slow', 'slow', 'log_out', 'slow')):
+            await client.send({'type': what, 'id': number})
+        answers = {answer['id']: answer for answer in [await client.receive() for _ in range(4)]}
+        assert answers[3]['payload']['status'] == 401
+        assert handled == ['ada', 'ada']
+
+
+async def test_a_listener_does_not_give_it_more_time(clocks: Clocks, logs: Logs) -> None:
+    asked = asyncio.Event()
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Room())
+
+    @app.ws_connection_manager.on_connect
+    async def ask(ws: WebSocket) -> None:
+        asked.set()
+        await ws.request('hello')
+
+    async with serve(app) as served, served.client('/ws') as client:
+        await asked.wait()
+        assert (await client.receive())['type'] == 'hello'
+        await clocks.pass_by(10)
+        assert (await end_of(client))[0] == 3408
+    logs.take()
+
+
+async def test_to_be_nobody_once_more_gives_no_more_time(clocks: Clocks, logs: Logs) -> None:
+    class Nobody(Room):
+        async def on_ws_authenticate(self, ws: WebSocket, payload: Credentials) -> Any:
+            await ws.identify(None)
+
+    async with (
+        serving(Nobody(), limits=Limits(max_auth_attempts=None)) as (served, _),
+        served.client('/ws') as client,
+    ):
+        for _ in range(4):
+            await client.ask(AS_ADA)
+            await clocks.pass_by(2)
+        await client.ask(AS_ADA)
+        await clocks.pass_by(2)
+        assert (await end_of(client))[0] == 3408
+    logs.take()
 
 
 async def test_who_logs_out_is_a_stranger_again_and_in_no_room(clocks: Clocks, logs: Logs) -> None:
@@ -554,6 +653,25 @@ def test_a_type_that_nothing_handles_stops_the_start() -> None:
 
     assert "Other has ws_authenticate_by='login'" in found
     assert 'async def on_ws_login' in found
+
+
+@pytest.mark.parametrize('name', ['ping', 'pong', 'subscribe'])
+def test_a_type_that_only_the_library_handles_stops_the_start(name: str) -> None:
+    async def may(self: Any, ws: Any, action: str, name: str) -> bool:
+        return True
+
+    own_words = type(
+        'OwnWords',
+        (Room,),
+        {
+            'ws_authenticate_by': name,
+            'ws_heartbeat_seconds': 20,
+            'ws_client_topics': True,
+            'ws_authorize': may,
+        },
+    )
+
+    assert f'on_ws_{name}' in problem_of(own_words())
 
 
 def test_an_old_loop_beside_it_stops_the_start() -> None:

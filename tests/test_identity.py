@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+import math
 import time
 from typing import Any
 
@@ -160,12 +161,30 @@ async def test_renewing_keeps_the_connection_and_its_rooms(clocks: Clocks, logs:
         assert (await end_of(client))[0] == 3401
 
 
-async def test_renewing_without_a_time_is_for_ever(clocks: Clocks) -> None:
-    async with (
-        serving() as (served, _),
-        served.client('/ws?user=ada&lasts=300', **SPEAKS_IT) as client,
-    ):
-        assert await renew(client) == ['ada', None]
+async def test_to_say_the_same_again_without_a_time_keeps_the_time(clocks: Clocks) -> None:
+    """By whichever clock: a calendar that was set back meanwhile does not make it longer."""
+    async with serving() as (served, _), served.client('/ws?user=ada&lasts=300') as client:
+        await clocks.pass_by(100)
+        await clocks.jump(-3600)
+        assert await renew(client) == ['ada', NOON + 300]
+        await clocks.pass_by(199)
+        await ask(client, 'who')
+        await clocks.pass_by(1)
+        assert (await end_of(client))[0] == 3401
+
+
+async def test_infinity_is_for_ever(clocks: Clocks) -> None:
+    async with serving() as (served, manager), served.client('/ws?user=ada&lasts=300') as client:
+        (connection_id,) = manager.connections
+        await manager.identify(connection_id, 'ada', math.inf)
+        assert manager.connections[connection_id].expires_at is None
+        await clocks.pass_by(10_000)
+        await ask(client, 'who')
+
+
+async def test_for_another_user_no_time_is_for_ever(clocks: Clocks) -> None:
+    async with serving() as (served, _), served.client('/ws?user=ada&lasts=300') as client:
+        assert await renew(client, user='bob') == ['bob', None]
         await clocks.pass_by(10_000)
         await ask(client, 'who')
 
@@ -234,7 +253,7 @@ async def test_a_handshake_that_takes_longer_than_its_token_is_refused(
         with pytest.raises(InvalidStatus) as refused:
             async with served.client('/ws?user=ada&lasts=300'):
                 pass
-        assert refused.value.response.status_code == 403
+        assert refused.value.response.status_code == 401
         assert manager.stats().expired == 1
         assert manager.stats().connections == 0
 
@@ -408,7 +427,8 @@ def test_a_time_before_that_is_none_stops_the_start(value: Any) -> None:
         True,
         'tomorrow',
         float('nan'),
-        float('inf'),
+        float('-inf'),
+        10**400,
         datetime(2030, 1, 1),  # noqa: DTZ001  # that is what is wrong
         (NOON + 300) * 1000,
     ],
@@ -525,6 +545,60 @@ async def test_the_oldest_makes_room_where_the_app_says_so(
             assert manager.stats().limits_hit == {'max_connections_per_user': 1}
             assert manager.stats().refusals == {}
     logs.take()
+
+
+async def test_who_is_refused_in_the_end_has_taken_nobodys_place(
+    ws_implementation: str, logs: Logs
+) -> None:
+    class Choosy(Room):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await super().on_ws_connect(req, ws)
+            if req.get_param('refused'):
+                raise falcon.HTTPForbidden
+
+    options: dict[str, Any] = {
+        'limits': Limits(max_connections_per_user=1),
+        'user_limit_policy': 'close_oldest',
+    }
+    async with (
+        serving(Choosy(), ws_implementation, **options) as (served, manager),
+        served.client('/ws?user=ada') as client,
+    ):
+        with pytest.raises(InvalidStatus):
+            async with served.client('/ws?user=ada&refused=1'):
+                pass
+        await ask(client, 'who')
+        assert manager.stats().limits_hit == {}
+
+
+async def test_the_slowest_handshake_is_not_the_oldest_of_itself(logs: Logs) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Room):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await super().on_ws_connect(req, ws)
+            if req.get_param('slow'):
+                begun.set()
+                await goes_on.wait()
+
+    options: dict[str, Any] = {
+        'limits': Limits(max_connections_per_user=1),
+        'user_limit_policy': 'close_oldest',
+    }
+    async with serving(Slow(), **options) as (served, _):
+
+        async def connect_slowly() -> list[Any]:
+            async with served.client('/ws?user=ada&slow=1') as client:
+                found: list[Any] = await ask(client, 'who')
+                return found
+
+        slow = asyncio.create_task(connect_slowly())
+        await begun.wait()
+        async with served.client('/ws?user=ada') as quick:
+            await ask(quick, 'who')
+            goes_on.set()
+            assert (await slow)[1] == 'ada'
+            assert (await end_of(quick))[0] == 3409
 
 
 async def test_to_renew_is_not_one_more() -> None:

@@ -104,7 +104,9 @@ class Peer:
             self.filters.clear()
         if user is None:
             self.since = now
-        self.user, self.ends, self.failed = user, ends, 0
+        else:
+            self.failed = 0
+        self.user, self.ends = user, ends
 
     def forget(self) -> None:
         self.rooms.clear()
@@ -175,6 +177,8 @@ class Model:
         payload = {'user': user, 'expires_at': expires_at}
         assert await peer.ask('authenticate', payload) == 200
         ends = None if lasts is None else self.clocks.passed + lasts
+        if lasts is None and peer.user == user:
+            ends = peer.ends  # to say the same again changes nothing
         peer.become(user, ends, self.clocks.passed)
 
     async def renew(self, chance: random.Random, peer: Peer) -> None:
@@ -186,11 +190,10 @@ class Model:
 
     async def fail(self, chance: random.Random, peer: Peer) -> None:
         assert await peer.ask('authenticate', {'user': None}) == 401
-        if peer.user is None:
-            peer.failed += 1
-            if peer.failed == 3:
-                self.peers.remove(peer)
-                await peer.is_closed(3401)
+        peer.failed += 1
+        if peer.failed == 3:
+            self.peers.remove(peer)
+            await peer.is_closed(3401)
 
     async def log_out(self, chance: random.Random, peer: Peer) -> None:
         assert await peer.ask('log_out') == (401 if peer.user is None else 200)

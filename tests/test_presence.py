@@ -11,6 +11,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from falcon_ws_mw import ConfigurationError, WebSocket, WebSocketConnectionManager, install
 
@@ -302,6 +303,100 @@ async def test_a_listener_that_hangs_is_cancelled_and_the_others_go_on(
     assert 'took over 0.1 s' in logs.take()[0]
 
 
+async def test_who_comes_and_goes_often_costs_nobody_a_look(clocks: Clocks) -> None:
+    """A room that is left, entered and left between two looks is looked at once."""
+    manager = WebSocketConnectionManager()
+    Told(manager)
+    async with serving(manager) as served, served.client('/ws?user=alice') as client:
+        for _ in range(50):
+            for what in ('join', 'leave', 'join', 'leave'):
+                await client.send({'type': what, 'payload': 'r'})
+        await ask(client, 'leave', 'r')
+        watches = manager.presence.keeper._watches  # type: ignore[attr-defined]
+        assert watches == [manager.presence]
+        await clocks.pass_by(DEBOUNCE)
+        await clocks.are_seen()
+        assert watches == [manager.presence] or not watches
+
+
+async def test_a_slow_listener_holds_up_nobody_elses_news(logs: Logs) -> None:
+    """What nobody has been told of yet need not be told any more once it is over."""
+    manager = WebSocketConnectionManager(presence_debounce_seconds=0)
+    goes_on = asyncio.Event()
+    told: list[tuple[str, str]] = []
+
+    @manager.on_user_joined
+    async def slowly(room: str, user_id: str) -> None:
+        told.append((room, user_id))
+        await goes_on.wait()
+
+    @manager.on_user_left
+    def left(room: str, user_id: str) -> None:
+        """So that leaving is told as well."""
+
+    async with (
+        serving(manager) as served,
+        served.client('/ws?user=eve') as eve,
+        served.client('/ws?user=bob') as bob,
+    ):
+        for number in range(100):
+            await eve.send({'type': 'join', 'payload': f'r{number}'})
+            await eve.send({'type': 'leave', 'payload': f'r{number}'})
+        await ask(eve, 'leave', 'r')
+        await ask(bob, 'join', 'bobs')
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(manager.presence._untold.get('eve', ())) > 1:  # as they leave unnoticed
+                await asyncio.sleep(0.01)
+        goes_on.set()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while ('bobs', 'bob') not in told:
+                await asyncio.sleep(0.01)
+        assert len(told) <= 4
+
+
+async def test_who_is_refused_has_not_come(clocks: Clocks, ws_implementation: str) -> None:
+    class Choosy(Room):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await super().on_ws_connect(req, ws)
+            raise falcon.HTTPForbidden
+
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+    app = install(falcon.asgi.App(), manager=manager)
+    app.add_route('/ws', Choosy())
+    async with serve(app, ws_implementation) as served:
+        with pytest.raises(InvalidStatus):
+            async with served.client('/ws?user=alice&rooms=r'):
+                pass
+        await clocks.pass_by(DEBOUNCE)
+    assert told.take() == []
+
+
+async def test_an_old_loop_is_told_of_alike(clocks: Clocks) -> None:
+    class Old:
+        async def on_ws_x(self, ws: WebSocket) -> None: ...
+
+        async def on_websocket(self, req: falcon.asgi.Request, ws: Any) -> None:
+            await ws.identify('alice')
+            await ws.accept()
+            await ws.join_room('r')
+            try:
+                await ws.receive_text()
+            except falcon.WebSocketDisconnected:
+                pass
+
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+    app = install(falcon.asgi.App(), manager=manager)
+    app.add_route('/ws', Old())
+    async with serve(app) as served:
+        async with served.client('/ws'):
+            assert await told.after(2) == [('user_online', 'alice'), ('user_joined', 'r', 'alice')]
+        await have_left(manager, 0)
+        await clocks.pass_by(DEBOUNCE)
+        assert await told.after(2) == [('user_left', 'r', 'alice'), ('user_offline', 'alice')]
+
+
 async def test_listeners_may_send_and_nobody_waits_for_them(ws_implementation: str) -> None:
     manager = WebSocketConnectionManager()
     goes_on = asyncio.Event()
@@ -337,18 +432,31 @@ async def test_when_the_app_stops_who_is_leaving_has_left() -> None:
     ]
 
 
+@pytest.mark.parametrize('how', ['hears it', 'deaf', 'deaf for long'])
 async def test_a_listener_that_hangs_does_not_keep_the_app_from_stopping(
-    logs: Logs, monkeypatch: pytest.MonkeyPatch
+    how: str, logs: Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr('falcon_ws_mw.presence.STOP_SECONDS', 0.1)
     manager = WebSocketConnectionManager()
 
     @manager.on_user_offline
     async def hang(user_id: str) -> None:
-        await asyncio.Event().wait()
+        deaf = asyncio.get_running_loop().create_future()
+        for _ in range(2 if how == 'deaf for long' else 1):
+            try:
+                await asyncio.shield(deaf)
+            except asyncio.CancelledError:
+                if how == 'hears it':
+                    raise
 
     async with serving(manager) as served, served.client('/ws?user=alice'):
         pass
+    (line,) = [line for line in logs.take() if line.startswith('falcon')]
+    assert 'the app stops, and a listener of users takes over 0.1 s' in line
+    for task in asyncio.all_tasks():
+        if task.get_name() == 'falcon_ws_mw presence':
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def test_an_app_that_is_started_anew_begins_anew(caplog: pytest.LogCaptureFixture) -> None:

@@ -336,6 +336,69 @@ async def test_what_a_client_publishes_that_has_left_meanwhile_is_still_asked() 
         assert await ask(other, 'where') == [[], ['t']]
 
 
+@pytest.mark.parametrize('what', ['join', 'listen', 'tell', 'delete'])
+async def test_who_is_kicked_while_it_is_asked_may_nothing_any_more(
+    what: str, ws_implementation: str, logs: Logs
+) -> None:
+    raised: asyncio.Queue[Any] = asyncio.Queue()
+
+    class Watched(Board):
+        async def on_ws_tell(self, ws: WebSocket, payload: str) -> int:
+            return int(await self.watched(super().on_ws_tell(ws, payload)))
+
+        async def on_ws_join(self, ws: WebSocket, payload: str) -> None:
+            await self.watched(super().on_ws_join(ws, payload))
+
+        async def on_ws_listen(self, ws: WebSocket, payload: str) -> None:
+            await self.watched(super().on_ws_listen(ws, payload))
+
+        async def on_ws_delete(self, ws: WebSocket, payload: str) -> str:
+            return str(await self.watched(super().on_ws_delete(ws, payload)))
+
+        async def watched(self, doing: Any) -> Any:
+            try:
+                return await doing
+            except falcon.WebSocketDisconnected as error:
+                raised.put_nowait(error.code)
+                raise
+
+    actions = {'join': 'join', 'listen': 'subscribe', 'tell': 'publish', 'delete': 'delete'}
+    board = Watched(('eve', actions[what], 't'))
+    async with (
+        serving(board, ws_implementation) as (served, manager),
+        served.client('/ws?user=bob') as bob,
+    ):
+        (bob_id,) = manager.connections
+        await manager.subscribe(bob_id, 't')
+        async with served.client('/ws?user=eve') as eve:
+            board.may_answer.clear()
+            await eve.send({'type': what, 'payload': 't'})
+            await board.is_asked.wait()
+            assert await manager.close_user('eve') == 1
+            board.may_answer.set()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await raised.get() == 3403
+            assert await eve.closed() == 3403
+        assert await ask(bob, 'where') == [[], ['t']]
+        assert manager.stats().rooms == 0
+    assert logs.lines == []
+
+
+async def test_leaving_another_room_is_no_reason_to_ask_again() -> None:
+    board = Board(('ada', 'join', 'r'))
+    async with serving(board) as (served, manager), served.client('/ws?user=ada') as client:
+        (connection_id,) = manager.connections
+        board.may_answer.clear()
+        await client.send({'type': 'join', 'id': 1, 'payload': 'r'})
+        await board.is_asked.wait()
+        for number in range(20):
+            await manager.leave_room(connection_id, f'other {number}')
+            await manager.unsubscribe(connection_id, f'other/{number}')
+        board.may_answer.set()
+        assert (await client.receive())['payload'] is None
+        assert board.asked == [('ada', 'join', 'r')]
+
+
 async def test_when_the_conversation_is_over_nobody_is_left_to_be_asked() -> None:
     kept: list[WebSocket] = []
 
@@ -366,7 +429,7 @@ async def test_one_that_changes_with_each_question_is_refused_in_the_end() -> No
 
     board = Restless()
     async with serving(board) as (served, manager), served.client('/ws?user=ada') as client:
-        assert (await error_of(client, 'join', 'r'))[0] == 403
+        assert (await error_of(client, 'join', 'r'))[0] == 409
         assert len(board.asked) == 10
         assert manager.stats().rooms == 0
 

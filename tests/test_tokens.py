@@ -275,6 +275,23 @@ async def test_two_tokens_are_a_400() -> None:
         assert (await refusal_of(served, **both)).status_code == 400
 
 
+async def test_two_cookies_of_the_name_are_a_400_unless_they_say_the_same() -> None:
+    """Another host of the domain may have set one of them."""
+    async with serving(Room(), tokens=TokenMiddleware(cookie='session')) as served:
+        two = {'Cookie': f'session=forged; session={TOKEN}'}
+        assert (await refusal_of(served, additional_headers=two)).status_code == 400
+        same = {'Cookie': f'session={TOKEN}; session={TOKEN}'}
+        assert (await who(served, additional_headers=same))[0][0] == 'ada'
+
+
+async def test_any_route_speaks_the_protocol_of_our_clients() -> None:
+    async with (
+        serve(app_of(Room(), tokens=TokenMiddleware(subprotocol=False))) as served,
+        served.client('/ws', subprotocols=['x', PROTOCOL], **by_header(TOKEN)) as client,
+    ):
+        assert client.connection.subprotocol == PROTOCOL
+
+
 @pytest.mark.parametrize('token', ['a', 'ab', 'abc', TOKEN, 'ÿ?>~', '\N{SNOWMAN}' * 50])
 async def test_any_text_can_be_carried(token: str) -> None:
     name = bearer_subprotocol(token)
@@ -377,6 +394,21 @@ def test_an_app_that_knows_clients_by_a_cookie_does_not_start_where_any_page_get
         app.check_websockets()
     for said in (resource.__name__, type(component).__name__, 'cookie', 'ws_allowed_origins'):
         assert said in str(raised.value)
+
+
+def test_a_plain_socket_in_such_an_app_is_warned_of(logs: Logs) -> None:
+    for component, expected in ((COOKIE, 1), (Own(), 1), (TokenMiddleware(), 0)):
+        plain: Any = component
+        app = install(falcon.asgi.App(middleware=[plain]))
+        app.add_route('/ws', Room())
+        app.add_route('/plain', NoneOfOurs())
+        app.add_route('/page', object())
+        app.check_websockets()
+        lines = logs.take()
+        assert len(lines) == expected
+        for line in lines:
+            assert 'NoneOfOurs at /plain' in line
+            assert type(component).__name__ in line
 
 
 # -- a hundred connections by each way, from a browser and from a program

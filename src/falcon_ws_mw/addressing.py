@@ -35,7 +35,9 @@ class Addressing:
         """Who is to be told of users."""
         self._registry = registry = Registry(self.presence)
         self._connections = registry.connections
-        self._sweep = self.presence.keeper = Sweep(self._connections, registry.remove)
+        self._sweep = self.presence.keeper = Sweep(
+            self._connections, registry.let_in, registry.remove
+        )
         self.counters = self._sweep.counters
         """What happened since the manager was made; `stats()` is the view for others."""
         self.faults = self._sweep.faults

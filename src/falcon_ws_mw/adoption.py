@@ -204,6 +204,7 @@ class AdoptedConversation(Conversation):
 
     async def _accepted(self) -> None:
         self._stream.accepted()
+        self._connection.keeper.let_in(self._connection.id)
         await self._tell_connected()
         self._watch()
 

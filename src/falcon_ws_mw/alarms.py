@@ -54,7 +54,7 @@ class Alarms:
 
     def add(self, alarm: Alarm) -> None:
         """Have it rung when it is due."""
-        if len(self._by_time_passed) >= self._tidy_at:
+        if len(self) >= self._tidy_at:
             self._tidy()
         heappush(self._by_time_passed, (alarm.at, next(self._serial), alarm))
         if alarm.at_time is not None:
@@ -90,4 +90,4 @@ class Alarms:
         for heap in (self._by_time_passed, self._by_time):
             heap[:] = [entry for entry in heap if entry[2].ring is not None]
             heapify(heap)
-        self._tidy_at = max(_TIDY_ENTRIES, 2 * len(self._by_time_passed))
+        self._tidy_at = max(_TIDY_ENTRIES, 2 * len(self))

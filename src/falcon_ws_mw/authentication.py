@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any, Final, TypedDict
-
-import falcon
+from typing import Final, TypedDict
 
 from falcon_ws_mw import cancellation, close_codes
 from falcon_ws_mw.asgi import Event
 from falcon_ws_mw.deadlines import await_identity
-from falcon_ws_mw.envelope import CLIENT_PROTOCOL, EXPIRING, PING, PONG, Incoming
+from falcon_ws_mw.envelope import CLIENT_PROTOCOL, EXPIRING, PING, PONG, MessageId
 from falcon_ws_mw.errors import ConfigurationError, InvalidPayload
 from falcon_ws_mw.frames import raw_of
-from falcon_ws_mw.handling import Handling, is_binary
+from falcon_ws_mw.handling import Handling
 from falcon_ws_mw.payloads.own_words import described_by
 from falcon_ws_mw.responders import ResponderTable
 from falcon_ws_mw.sends import Declared
 from falcon_ws_mw.sides import State
-from falcon_ws_mw.signatures import place
+from falcon_ws_mw.signatures import Responder, place
 
 
 class Expiring(TypedDict):
@@ -49,27 +47,36 @@ _EXPIRING: Final = (
 )
 
 
-def with_authentication(cls: type, table: ResponderTable) -> ResponderTable:
-    """The table of a class, and the part of it that is for strangers.
+def check_authentication(cls: type, table: ResponderTable) -> None:
+    """Check that a class handles the message by which its clients are to say who they are.
 
     Args:
         cls: The resource's class.
-        table: What it answers.
+        table: What it answers by itself.
 
     Raises:
-        ConfigurationError: If nothing handles the message by which they are to say who they are.
+        ConfigurationError: If it does not.
     """
     message_type = table.settings.authenticate_by
-    if message_type is None:
-        return table
-    responder = table.messages.get(message_type)
-    if responder is None:
+    if message_type is not None and message_type not in table.messages:
         raise ConfigurationError(
             f'{place(cls)}: {cls.__qualname__} has ws_authenticate_by={message_type!r}, and no '
             f'method for messages of that type: declare `async def on_ws_{message_type}(self, ws, '
             'payload)`, which calls `await ws.identify(user_id)`; or put '
             f'@handles_message({message_type!r}) on one'
         )
+
+
+def with_authentication(table: ResponderTable) -> ResponderTable:
+    """The table of a class, and the part of it that is for strangers, if there may be any.
+
+    Args:
+        table: What it answers.
+    """
+    message_type = table.settings.authenticate_by
+    if message_type is None:
+        return table
+    responder = table.messages[message_type]
     # What comes behind it is for who it says, so nothing overtakes it.
     messages = {**table.messages, message_type: responder._replace(parallel=1, takes_more=True)}
     beats = (PING, PONG) if table.settings.heartbeat_seconds is not None else ()
@@ -90,14 +97,15 @@ def with_authentication(cls: type, table: ResponderTable) -> ResponderTable:
 def with_expiry_notice(cls: type, table: ResponderTable) -> ResponderTable:
     """The table of a class, and what the library says before an identity expires.
 
+    That is for documents, where the class is about identities. It may be said on any route.
+
     Args:
         cls: The resource's class.
         table: What it declares that it sends.
     """
     settings = table.settings
-    is_said = (
-        settings.expiry_notice_seconds is not None and CLIENT_PROTOCOL in settings.subprotocols
-    )
+    is_meant = settings.authenticate_by is not None or 'expiry_notice_seconds' in settings.named
+    is_said = is_meant and settings.expiry_notice_seconds is not None
     if not (table.sends and is_said) or EXPIRING in table.sends:
         return table
     said = Declared(
@@ -114,37 +122,32 @@ def with_expiry_notice(cls: type, table: ResponderTable) -> ResponderTable:
 class Authenticating(Handling):
     """A connection whose client may have to say who it is. Made of what `Handling` is."""
 
-    __slots__ = ('_failed_attempts',)
+    __slots__ = ()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._failed_attempts = 0
-
-    def _watch(self) -> None:
-        connection = self._connection
-        if connection.is_stranger and connection.state is State.OPEN:
-            await_identity(connection)
-        super()._watch()
+    def _await_identity(self) -> None:
+        """From now on the client has so long to say who it is."""
+        if self._connection.is_stranger:
+            await_identity(self._connection)
 
     async def _handle_of_stranger(self, event: Event) -> None:
-        """Handle what a client says that has yet to say who it is: that, or nothing."""
+        """Handle what a client says that has yet to say who it is: that, or nothing.
+
+        Nothing that it said before it left: it cannot become anybody any more.
+        """
+        if self._connection.state is not State.OPEN:
+            self._manager.counters.abandoned += 1
+            return
         inbox = self._ws.inbox
         inbox.in_hand = event
         try:
-            is_attempt = await self._hear_stranger(event, self._table.strangers or self._table)
+            await self._hear_stranger(event, self._table.strangers or self._table)
         finally:
             inbox.in_hand = None
         if inbox.owner is not None and inbox.owner.cancelling():
             cancellation.settle(inbox.owner)
-        if is_attempt:
-            self._count_attempt()
 
-    async def _hear_stranger(self, event: Event, table: ResponderTable) -> bool:
-        """Handle it by what is for strangers.
-
-        Returns:
-            Whether it was an attempt to say who it is.
-        """
+    async def _hear_stranger(self, event: Event, table: ResponderTable) -> None:
+        """Handle it by what is for strangers."""
         incoming = None
         try:
             decode = self._codec.decoder(table.payloads, whole=table.wants_whole)
@@ -152,33 +155,36 @@ class Authenticating(Handling):
             responder = table.messages.get(incoming.type)
             if responder is None and not self._is_answer(incoming):
                 await self._turn_away(incoming, event)
-            else:
-                await self._handle(incoming, responder, event)
+                return
+            await self._handle(incoming, responder, event)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # answered or logged
             await self._handle_error(error, incoming, event)
-            if incoming is None:
-                return isinstance(error, InvalidPayload)
-        return incoming.type == table.settings.authenticate_by
+            if incoming is None and isinstance(error, InvalidPayload):
+                self._count_failure()
+            return
+        if incoming.type == table.settings.authenticate_by and self._connection.is_stranger:
+            self._count_failure()
 
-    async def _turn_away(self, incoming: Incoming, event: Event) -> None:
-        self._manager.counters.errors['unauthenticated'] += 1
-        error = falcon.HTTPUnauthorized(
-            title='Not authenticated',
-            description='say who you are first, by a message of the type '
-            f'{self._table.settings.authenticate_by!r}',
-        )
-        await self._say_error(error, incoming.id, binary=is_binary(event))
+    async def _handle_failure(
+        self,
+        error: Exception,
+        responder: Responder | None,
+        message_id: MessageId | None,
+        *,
+        binary: bool,
+    ) -> None:
+        await super()._handle_failure(error, responder, message_id, binary=binary)
+        by = self._table.settings.authenticate_by
+        if by is not None and responder is self._table.messages[by]:
+            self._count_failure()
 
-    def _count_attempt(self) -> None:
-        """Whoever fails too often is closed."""
+    def _count_failure(self) -> None:
+        """Whoever fails too often to say who he is, for the first time or anew, is closed."""
         connection = self._connection
-        if not connection.is_stranger:
-            self._failed_attempts = 0
-        elif connection.state is State.OPEN:
-            self._failed_attempts += 1
-            most = connection.limits.max_auth_attempts
-            if most is not None and self._failed_attempts >= most:
-                self._manager.counters.limits_hit['max_auth_attempts'] += 1
-                self._manager.remove_connection(connection.id)
-                reason = f'{most} attempts to authenticate failed'
-                connection.close(close_codes.UNAUTHORIZED, reason)
+        connection.failed_attempts += 1
+        most = connection.limits.max_auth_attempts
+        if most is None or connection.failed_attempts < most or not self._ws.ready:
+            return
+        self._manager.counters.limits_hit['max_auth_attempts'] += 1
+        self._manager.remove_connection(connection.id)
+        connection.close(close_codes.UNAUTHORIZED, f'{most} attempts to authenticate failed')

@@ -83,6 +83,11 @@ def from_http_status(status: int) -> int:
     return 3000 + status
 
 
+def http_status(code: int) -> int | None:
+    """The HTTP status that a close code of Falcon's stands for, if it is one of an error."""
+    return code - 3000 if 3400 <= code < 3600 else None
+
+
 def check_code(code: object) -> int:
     """Return `code` if an endpoint may send it.
 

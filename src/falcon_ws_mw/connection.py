@@ -19,6 +19,7 @@ from falcon_ws_mw.options import (
     RouteSettings,
     SlowConsumer,
 )
+from falcon_ws_mw.rights import Question
 from falcon_ws_mw.sender import Sender
 from falcon_ws_mw.sides import Asked, Keeper, State
 from falcon_ws_mw.writer import Writer
@@ -44,8 +45,9 @@ class Connection(Sender):
         requests: What has been asked of its peer, if anything ever was.
         user_id: The user it belongs to.
         expires_at: Until when, in POSIX time; `None` for as long as it lives.
-        identity: A new object whenever it becomes somebody else's, or is taken out of something.
-            Whoever has asked for its rights sees by it whether he has to ask again.
+        questions: Rights of its client that are being asked for.
+        failed_attempts: How often in a row its client has failed to say who it is.
+        is_here: Whether it has got in, so that its user counts as here.
         deadline: Ends it at a time, unless somebody says anew whose it is.
         hears_expiring: Whether its client is told before that.
         rooms: The rooms it is in. Kept as they were when it ended.
@@ -59,9 +61,11 @@ class Connection(Sender):
         'codec',
         'deadline',
         'expires_at',
+        'failed_attempts',
         'hears_expiring',
         'hung_up',
-        'identity',
+        'is_here',
+        'questions',
         'requests',
         'resource',
         'rooms',
@@ -95,7 +99,9 @@ class Connection(Sender):
         self.settings = settings
         self.user_id: str | None = None
         self.expires_at: float | None = None
-        self.identity: object = None
+        self.questions: tuple[Question, ...] = ()
+        self.failed_attempts = 0
+        self.is_here = False
         self.deadline: Alarm | None = None
         self.hears_expiring = False
         self.rooms: set[str] = set()

@@ -87,10 +87,7 @@ class Conversation(Authenticating):
             elif self._handshake.decided or not self._ws.closed:
                 return not self._handshake.refused
             else:  # somebody closed it meanwhile: a kick
-                self._handshake.reason = DENIED
-                await self._handshake.refuse_plainly(
-                    self._connection.close_code or close_codes.NORMAL
-                )
+                await self._refuse_kicked(self._connection.close_code or close_codes.NORMAL)
         return False
 
     async def _ask_to_connect(self) -> Any:
@@ -102,6 +99,14 @@ class Conversation(Authenticating):
         if connect is None:
             return True
         return await self._call(connect, (self._ws.req, self._ws))
+
+    async def _refuse_kicked(self, code: int) -> None:
+        self._handshake.reason = DENIED
+        status = close_codes.http_status(code)
+        if status is None:
+            await self._handshake.refuse_plainly(code)
+        else:
+            await self._handshake.refuse(HTTPError(status))
 
     async def _accept(self) -> None:
         try:
@@ -188,16 +193,16 @@ class Conversation(Authenticating):
         """
         if delay > 0:
             await self._ws.inbox.hold_back(delay)
-        if not self._is_worth_handling():
-            return False
         if self._connection.is_stranger:
             await self._handle_of_stranger(event)
             return False
-        return True
+        return self._is_worth_handling()
 
     async def _begin(self) -> None:
         """Tell who listens, and see that the peer is not silent for ever."""
         if self._connection.state is not State.CLOSED:  # as after an accept that failed
+            self._connection.keeper.let_in(self._connection.id)
+            self._await_identity()
             inbox = self._ws.inbox
             inbox.in_hand = {}  # as for a handler: if it takes long, the client is read ahead
             try:

@@ -16,6 +16,7 @@ from falcon_ws_mw.alarms import Alarm
 from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.envelope import EXPIRING
 from falcon_ws_mw.errors import IdentityExpired
+from falcon_ws_mw.errors.base import shortened
 from falcon_ws_mw.sides import State
 
 logger = logging.getLogger('falcon_ws_mw')
@@ -27,34 +28,43 @@ def posix_time(expires_at: float | datetime | None) -> float | None:
     """When an identity expires, as seconds since 1970.
 
     Args:
-        expires_at: The same, or a `datetime` that knows its time zone; `None` for never.
+        expires_at: The same, or a `datetime` that knows its time zone; `None` or infinity for
+            never.
 
     Raises:
         IdentityExpired: If that is past.
         ValueError: If it is no such time, or more than a hundred years ahead: then it is probably
             in milliseconds.
     """
-    if expires_at is None:
+    if expires_at is None or expires_at == math.inf:
         return None
-    given: object = expires_at
-    if isinstance(given, datetime) and given.tzinfo is not None:
-        seconds = given.timestamp()
-    elif isinstance(given, (int, float)) and not isinstance(given, bool) and math.isfinite(given):
-        seconds = float(given)
-    else:
+    seconds = _seconds_of(expires_at)
+    if not math.isfinite(seconds):
         raise ValueError(
-            f'expires_at={given!r}: expected seconds since 1970, as in the claim `exp` of a JWT, '
-            'or a datetime with a time zone, or None for never'
+            f'expires_at={shortened(expires_at)}: expected seconds since 1970, as in the claim '
+            '`exp` of a JWT, or a datetime with a time zone, or None or math.inf for never'
         )
     now = time.time()
     if seconds <= now:
         raise IdentityExpired(seconds)
     if seconds - now > _CENTURY_SECONDS:
         raise ValueError(
-            f'expires_at={given!r} is over a hundred years ahead: expected seconds since 1970, not '
-            'milliseconds'
+            f'expires_at={shortened(expires_at)} is over a hundred years ahead: expected seconds '
+            'since 1970, not milliseconds'
         )
     return seconds
+
+
+def _seconds_of(given: object) -> float:
+    """What is given, as seconds since 1970; NaN if it is no such time."""
+    if isinstance(given, datetime) and given.tzinfo is not None:
+        return given.timestamp()
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        try:
+            return float(given)
+        except OverflowError:  # more digits than a float holds
+            pass
+    return math.nan
 
 
 def release(connection: Connection) -> None:

@@ -12,7 +12,7 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
+from falcon import HTTPError, HTTPStatus, HTTPUnauthorized, WebSocketDisconnected
 import falcon.asgi
 
 from falcon_ws_mw import cancellation, close_codes
@@ -172,6 +172,16 @@ class Handling:
             return
         await self._parallel.start(responder, self._handle_beside, incoming, event)
 
+    async def _turn_away(self, incoming: Incoming, event: Event) -> None:
+        """Tell a client that it has to say first who it is."""
+        self._manager.counters.errors['unauthenticated'] += 1
+        error = HTTPUnauthorized(
+            title='Not authenticated',
+            description='say who you are first, by a message of the type '
+            f'{self._table.settings.authenticate_by!r}',
+        )
+        await self._say_error(error, incoming.id, binary=is_binary(event))
+
     def _read_ahead(self) -> None:
         self._ws.inbox.read_ahead()
 
@@ -189,7 +199,10 @@ class Handling:
         HANDLED_BESIDE.set(self._connection)
         try:
             try:
-                await self._handle_by(responder, incoming, event)
+                if self._connection.is_stranger:  # it has logged out while this waited
+                    await self._turn_away(incoming, event)
+                else:
+                    await self._handle_by(responder, incoming, event)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # answered, logged
                 await self._handle_error(error, incoming, event)
         except asyncio.CancelledError:

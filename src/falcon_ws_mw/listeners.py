@@ -56,6 +56,10 @@ class Listeners:
         self._by_occasion[occasion] = (*self._by_occasion.get(occasion, ()), listener)
         return listener
 
+    def are_there(self, occasion: Occasion) -> bool:
+        """Whether anybody is told of an occasion."""
+        return occasion in self._by_occasion
+
     async def tell(self, occasion: Occasion, *told: Any) -> None:
         """Call those of an occasion. What one raises is logged, and costs nobody else anything."""
         for listener in self._by_occasion.get(occasion, ()):

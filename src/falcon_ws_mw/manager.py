@@ -209,8 +209,9 @@ class WebSocketConnectionManager(Addressing):
         Args:
             connection_id: The connection's `ws.id`.
             user_id: The user; another one replaces the one before, `None` removes it.
-            expires_at: When that ends, in seconds since 1970 or as a `datetime` with a time zone
-                (default `None`: never).
+            expires_at: When that ends, in seconds since 1970 or as a `datetime` with a time zone.
+                `None` (default) keeps the end that the same user had, and is never for another;
+                `math.inf` is never.
 
         Raises:
             ConnectionNotFound: If there is no such connection.
@@ -347,6 +348,7 @@ class WebSocketConnectionManager(Addressing):
             )
             connection.codec = self.codecs.default
             connection.opened()
+            connection.is_here = True
             websocket = connection
         self._registry.add(websocket)
         websocket.keeper = self._sweep

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 import os
 from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
-from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
+from falcon_ws_mw.envelope import CLIENT_PROTOCOL, DEFAULT_ENVELOPE, AnyEnvelope
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.origins import OriginRule
 
@@ -247,11 +247,10 @@ class RouteSettings:
         heartbeat_seconds: After how much silence a client is asked for a sign of life.
         authenticate_by: The type of the message by which a client says who it is; until then no
             other is handled. `None` where nobody has to.
-        asks_rights: Whether the resource has a `ws_authorize`.
         expiry_notice_seconds: How long before its identity expires a client is told, `None` for
             never.
-        offers_client_protocol: Whether `falcon-ws.v1` is spoken whatever else is asked for.
         user_limit_policy: What one connection too many of a user does.
+        asks_rights: Whether the resource has a `ws_authorize`.
         named: What the resource says itself, of settings and of limits.
     """
 
@@ -266,16 +265,18 @@ class RouteSettings:
     allowed_origins: OriginRule = field(default_factory=OriginRule)
     heartbeat_seconds: float | None = None
     authenticate_by: str | None = None
-    asks_rights: bool = False
     expiry_notice_seconds: float | None = DEFAULT_EXPIRY_NOTICE_SECONDS
-    offers_client_protocol: bool = False
     user_limit_policy: UserLimitPolicy = 'refuse'
+    asks_rights: bool = field(default=False, compare=False)
     named: frozenset[str] = field(default=frozenset(), compare=False)
 
     def negotiate(self, offered: Iterable[str]) -> str | None:
-        """The first of our subprotocols that a client offers, `None` if there is none."""
+        """The first of the route's subprotocols that a client offers, `None` if there is none.
+
+        Behind them any route knows that of the library's own clients.
+        """
         among = frozenset(offered)
-        return next((name for name in self.subprotocols if name in among), None)
+        return next((name for name in (*self.subprotocols, CLIENT_PROTOCOL) if name in among), None)
 
     def envelope_for(self, subprotocol: str | None) -> AnyEnvelope:
         """The envelope that a connection speaks by its subprotocol."""

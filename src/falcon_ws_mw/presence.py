@@ -10,7 +10,7 @@ Nobody counts anything until somebody wants to be told.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 import logging
 from time import monotonic
@@ -37,18 +37,11 @@ class _Event(NamedTuple):
     told: tuple[str, ...]
 
 
-def _came(place: _Place) -> _Event:
+def _event(place: _Place, *, came: bool) -> _Event:
     user_id, room = place
     if room is None:
-        return _Event('user_online', (user_id,))
-    return _Event('user_joined', (room, user_id))
-
-
-def _left(place: _Place) -> _Event:
-    user_id, room = place
-    if room is None:
-        return _Event('user_offline', (user_id,))
-    return _Event('user_left', (room, user_id))
+        return _Event('user_online' if came else 'user_offline', (user_id,))
+    return _Event('user_joined' if came else 'user_left', (room, user_id))
 
 
 class Presence:
@@ -65,11 +58,12 @@ class Presence:
     __slots__ = (
         '_debounce_seconds',
         '_devices',
-        '_events',
+        '_is_looked_at',
         '_is_watched',
         '_leaving',
         '_listeners',
         '_telling',
+        '_untold',
         'keeper',
     )
 
@@ -78,9 +72,10 @@ class Presence:
         self._listeners = listeners
         self._debounce_seconds = debounce_seconds
         self._is_watched = False
+        self._is_looked_at = False
         self._devices: Counter[_Place] = Counter()
         self._leaving: dict[_Place, float] = {}  # in the order in which they are due
-        self._events: deque[_Event] = deque()
+        self._untold: dict[str, dict[_Place, _Event]] = {}  # by user; of a place one at most
         self._telling: asyncio.Task[None] | None = None
 
     def begin(self, connections: Iterable[Connection]) -> None:
@@ -89,7 +84,7 @@ class Presence:
             return
         self._is_watched = True
         for connection in connections:
-            if connection.user_id is not None:
+            if connection.is_here and connection.user_id is not None:
                 self._devices.update((connection.user_id, room) for room in connection.rooms)
                 self._devices[connection.user_id, None] += 1
 
@@ -120,16 +115,17 @@ class Presence:
     def _enter(self, place: _Place) -> None:
         self._devices[place] += 1
         if self._devices[place] == 1 and self._leaving.pop(place, None) is None:
-            self._tell(_came(place))
+            self._tell(place, came=True)
 
     def _leave(self, place: _Place) -> None:
         self._devices[place] -= 1
         if self._devices[place]:
             return
         del self._devices[place]
-        if not self._leaving:
-            self.keeper.watch(self)
         self._leaving[place] = monotonic() + self._debounce_seconds
+        if not self._is_looked_at:
+            self._is_looked_at = True
+            self.keeper.watch(self)
 
     def look(self, now: float) -> bool:
         """See who has left. Called by the sweep.
@@ -138,15 +134,30 @@ class Presence:
             Whether to look again.
         """
         moment = monotonic()  # `now` is the event loop's
-        for place in [place for place, due in self._leaving.items() if due <= moment]:
+        for place, due in list(self._leaving.items()):
+            if due > moment:
+                break
             del self._leaving[place]
-            self._tell(_left(place))
-        return bool(self._leaving)
+            self._tell(place, came=False)
+        self._is_looked_at = bool(self._leaving)
+        return self._is_looked_at
 
     # -- telling
 
-    def _tell(self, event: _Event) -> None:
-        self._events.append(event)
+    def _tell(self, place: _Place, *, came: bool) -> None:
+        """Have it told, behind what is still to be told of the same user.
+
+        If the opposite is among that, neither is: nobody has noticed. So there is no more to tell
+        than there are places, however long listeners take.
+        """
+        user_id, event = place[0], _event(place, came=came)
+        untold = self._untold.get(user_id, {})
+        if untold.pop(place, None) is None and self._listeners.are_there(event.occasion):
+            untold[place] = event
+        if not untold:
+            self._untold.pop(user_id, None)
+            return
+        self._untold[user_id] = untold
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -156,8 +167,13 @@ class Presence:
             self._telling = loop.create_task(self._tell_all(), name='falcon_ws_mw presence')
 
     async def _tell_all(self) -> None:
-        while self._events:
-            event = self._events.popleft()
+        """One event of each user in turn: who comes and goes often holds up nobody else."""
+        while self._untold:
+            user_id = next(iter(self._untold))
+            untold = self._untold.pop(user_id)
+            event = untold.pop(next(iter(untold)))
+            if untold:
+                self._untold[user_id] = untold
             try:
                 async with asyncio.timeout(LISTENER_SECONDS):
                     await self._listeners.tell(event.occasion, *event.told)
@@ -169,12 +185,24 @@ class Presence:
                 )
 
     async def settle(self) -> None:
-        """Tell of all who are leaving, since nobody can come back any more."""
+        """Tell of all who are leaving, since nobody can come back any more.
+
+        What listeners have not heard within `STOP_SECONDS` they never hear; the log says so.
+        """
         for place in list(self._leaving):
             del self._leaving[place]
-            self._tell(_left(place))
+            self._tell(place, came=False)
         telling, self._telling = self._telling, None
-        if telling is not None:
-            await asyncio.wait([telling], timeout=STOP_SECONDS)
+        if telling is None or telling.get_loop() is not asyncio.get_running_loop():
+            return
+        await asyncio.wait([telling], timeout=STOP_SECONDS)
+        if not telling.done():
             telling.cancel()
-            await asyncio.wait([telling])
+            logger.error(
+                'the app stops, and a listener of users takes over %g s: it is cancelled, and of '
+                '%d events nobody is told',
+                STOP_SECONDS,
+                sum(map(len, self._untold.values())),
+            )
+            self._untold.clear()
+            await asyncio.wait([telling], timeout=STOP_SECONDS)

@@ -85,6 +85,7 @@ class Registry:
         if connection is None:
             return
         release(connection)
+        _make_stale(connection)
         self.strangers.discard(connection)
         for room in connection.rooms:
             self.rooms.discard(room, connection)
@@ -93,8 +94,10 @@ class Registry:
         user_id = connection.user_id
         if user_id is not None:
             self.users.discard(user_id, connection)
-            self.presence.left(user_id, connection.rooms)
-            self.presence.went_offline(user_id)
+            if connection.is_here:
+                self.presence.left(user_id, connection.rooms)
+                self.presence.went_offline(user_id)
+        connection.is_here = False
         # No cycle is left for the garbage collector: `ws` knows its connection.
         connection.websocket = connection.resource = None
 
@@ -139,14 +142,14 @@ class Registry:
             raise WireFormatMismatch(room, spoken, connection.codec.envelope)
         self.rooms.add(room, connection)
         connection.rooms.add(room)
-        if connection.user_id is not None:
+        if connection.is_here and connection.user_id is not None:
             self.presence.joined(connection.user_id, (room,))
 
     def leave(self, connection_id: str, room: str) -> None:
         """Take a connection out of a room."""
         check_name('room', room)
         connection = self.get(connection_id)
-        connection.identity = object()
+        _make_stale(connection, room)
         self._leave(connection, room)
 
     def _leave(self, connection: Connection, room: str) -> None:
@@ -154,7 +157,7 @@ class Registry:
             return
         self.rooms.discard(room, connection)
         connection.rooms.discard(room)
-        if connection.user_id is not None:
+        if connection.is_here and connection.user_id is not None:
             self.presence.left(connection.user_id, (room,))
 
     def subscribe(self, connection_id: str, topic_filter: str) -> None:
@@ -172,7 +175,7 @@ class Registry:
         """Take a topic filter from a connection."""
         check_topic_filter(topic_filter)
         connection = self.get(connection_id)
-        connection.identity = object()
+        _make_stale(connection, topic_filter)
         self._unsubscribe(connection, topic_filter)
 
     def _unsubscribe(self, connection: Connection, topic_filter: str) -> None:
@@ -207,29 +210,56 @@ class Registry:
             raise ValueError('expires_at was given for nobody: user_id is None')
         connection = self.get(connection_id)
         until = posix_time(expires_at)
-        if user_id != connection.user_id:
+        is_another = user_id != connection.user_id
+        if is_another:
             if user_id is not None:
-                self._make_room(user_id, connection)
+                self._check_number(user_id, connection)
             self._change_user(connection, user_id)
-        expire(connection, until)
-        if connection.is_stranger:
+        if user_id is not None:
+            connection.failed_attempts = 0
+        if is_another or expires_at is not None:  # else it stays until when it was to
+            expire(connection, until)
+        if is_another and connection.is_stranger:
             await_identity(connection)
 
-    def _make_room(self, user_id: str, newest: Connection) -> None:
-        """See that a user may have one connection more."""
+    def let_in(self, connection_id: str) -> None:
+        """A connection has got in: its user counts as here."""
+        connection = self.get(connection_id)
+        connection.is_here = True
+        user_id = connection.user_id
+        if user_id is not None:
+            self._close_oldest(user_id, connection)
+            self.presence.came_online(user_id)
+            self.presence.joined(user_id, connection.rooms)
+
+    def _check_number(self, user_id: str, newest: Connection) -> None:
+        """Refuse one connection more than a user may have, where that is the policy."""
         most = newest.limits.max_connections_per_user
-        if most is None or self.users.count(user_id) < most:
+        if newest.settings.user_limit_policy != 'refuse' or most is None:
             return
-        newest.keeper.counters.limits_hit['max_connections_per_user'] += 1
-        if newest.settings.user_limit_policy == 'refuse':
+        if self.users.count(user_id) >= most:
+            newest.keeper.counters.limits_hit['max_connections_per_user'] += 1
             raise TooManyConnections(user_id, most)
-        for oldest in self.users.members(user_id)[: self.users.count(user_id) - most + 1]:
+
+    def _close_oldest(self, user_id: str, newest: Connection) -> None:
+        """Have a user's newest connection take the place of the oldest, where that is the policy.
+
+        Not before it has got in: one that is refused takes nobody's place.
+        """
+        most = newest.limits.max_connections_per_user
+        if newest.settings.user_limit_policy != 'close_oldest' or most is None:
+            return
+        others = [
+            each for each in self.users.members(user_id) if each.is_here and each is not newest
+        ]
+        for oldest in others[: max(0, len(others) + 1 - most)]:
+            newest.keeper.counters.limits_hit['max_connections_per_user'] += 1
             self.remove(oldest.id)
             oldest.close(close_codes.CONFLICT, 'a newer connection took the place of this one')
 
     def _change_user(self, connection: Connection, user_id: str | None) -> None:
         former = connection.user_id
-        connection.identity = object()
+        _make_stale(connection)
         if former is not None:
             if connection.settings.is_personal:  # what he was let into is not for the next one
                 for room in list(connection.rooms):
@@ -237,13 +267,14 @@ class Registry:
                 for topic_filter in connection.topic_filters:
                     self._unsubscribe(connection, topic_filter)
             self.users.discard(former, connection)
-            self.presence.left(former, connection.rooms)
-            self.presence.went_offline(former)
+            if connection.is_here:
+                self.presence.left(former, connection.rooms)
+                self.presence.went_offline(former)
         connection.user_id = user_id
         if user_id is not None:
             self.users.add(user_id, connection)
-            self.presence.came_online(user_id)
-            self.presence.joined(user_id, connection.rooms)
+            if connection.is_here:
+                self.let_in(connection.id)
         if connection.is_stranger:
             self.strangers.add(connection)
         else:
@@ -253,3 +284,15 @@ class Registry:
         """The users in a room, each with the number of their connections in it."""
         users = Counter(each.user_id for each in self.rooms.members(check_name('room', room)))
         return {user_id: count for user_id, count in users.items() if user_id is not None}
+
+
+def _make_stale(connection: Connection, name: str | None = None) -> None:
+    """What is being asked for a connection is no longer what it was.
+
+    Args:
+        connection: The connection.
+        name: What the question is about; `None` for whatever is asked.
+    """
+    for question in connection.questions:
+        if name is None or question.name == name:
+            question.is_stale = True

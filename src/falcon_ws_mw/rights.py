@@ -31,6 +31,25 @@ DENIALS: Final = {
 DECLARATION: Final = '`async def ws_authorize(self, ws, action, name) -> bool`'
 
 
+class Question:
+    """A right that is being asked for. The answer may come too late.
+
+    Args:
+        name: What it is about.
+
+    Attributes:
+        name: The same.
+        is_stale: Whether the connection has become somebody else's meanwhile, has ended, or was
+            taken out of just this.
+    """
+
+    __slots__ = ('is_stale', 'name')
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_stale = False
+
+
 def authorizer_of(cls: type) -> Authorize | None:
     """What decides about the clients of a class; `None` if nothing does.
 

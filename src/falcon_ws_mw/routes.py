@@ -8,7 +8,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from falcon_ws_mw import falcon_internals, hooks
-from falcon_ws_mw.authentication import with_authentication, with_expiry_notice
+from falcon_ws_mw.authentication import (
+    check_authentication,
+    with_authentication,
+    with_expiry_notice,
+)
 from falcon_ws_mw.client_topics import with_client_topics
 from falcon_ws_mw.contract import ChannelContract, contract_of
 from falcon_ws_mw.errors import ConfigurationError
@@ -18,7 +22,7 @@ from falcon_ws_mw.options import RouteSettings
 from falcon_ws_mw.resource import PerConnectionResource, WebSocketResource, check_resource
 from falcon_ws_mw.responders import ResponderTable, build_table, has_responders
 from falcon_ws_mw.signatures import place
-from falcon_ws_mw.tokens import cookie_readers, read_subprotocols
+from falcon_ws_mw.tokens import cookie_readers
 
 if TYPE_CHECKING:
     from falcon_ws_mw.falcon_internals import App, Route
@@ -59,6 +63,22 @@ class Routes:
                     table.name,
                     route.uri_template,
                     ', '.join(table.messages) or 'nothing',
+                )
+
+        self._warn_of_cookies(app)
+
+    def _warn_of_cookies(self, app: App) -> None:
+        """Say which sockets that are not ours know clients by a cookie, whatever page asks."""
+        readers = cookie_readers(falcon_internals.middleware_of(app))
+        for route in falcon_internals.all_routes(app) or () if readers else ():
+            if own_on_websocket(route.resource) and not may_be_ours(route.resource):
+                logger.warning(
+                    '%s at %s has a plain on_websocket, and %s knows clients by a cookie: pages of '
+                    'any origin reach it in the name of their visitors, unless it looks at the '
+                    'header Origin itself',
+                    type(route.resource).__qualname__,
+                    route.uri_template,
+                    ', '.join(readers),
                 )
 
     def problems(self, app: App) -> Iterator[ConfigurationError]:
@@ -142,9 +162,6 @@ class Routes:
         routes = falcon_internals.all_routes(app) or ()
         same_class = [route.fields for route in routes if class_of(route.resource) is cls]
         settings = self._settings_of_adopted if adopted else self._settings
-        components = falcon_internals.middleware_of(app)
-        if read_subprotocols(components):
-            settings = replace(settings, offers_client_protocol=True)
         table = build_table(
             cls,
             fields,
@@ -152,7 +169,9 @@ class Routes:
             settings=settings,
             short_names=issubclass(cls, WebSocketResource),
         )
-        self._check_origins(cls, table, cookie_readers(components), adopted=adopted)
+        self._check_origins(
+            cls, table, cookie_readers(falcon_internals.middleware_of(app)), adopted=adopted
+        )
         if adopted:
             check_loop(cls, table.connect)
         if adopted and table.unhandled is not None:
@@ -166,11 +185,12 @@ class Routes:
                 'gets what strangers say: authenticate in that loop, or end it by '
                 '`on_websocket = falcon_ws_mw.dispatch`'
             )
+        check_authentication(cls, table)
         if table.settings.client_topics:
             table = with_client_topics(cls, table)
         if table.settings.heartbeat_seconds is not None:
             table = with_heartbeat(cls, table)
-        return with_authentication(cls, with_expiry_notice(cls, table))
+        return with_authentication(with_expiry_notice(cls, table))
 
     def lets_pages_in(self, table: ResponderTable, *, adopted: bool) -> bool:
         """Whether pages of any origin are let in, and only logged.

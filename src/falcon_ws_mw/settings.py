@@ -155,13 +155,13 @@ def read_settings(cls: type, app: RouteSettings) -> RouteSettings:
     settings = replace(
         app, limits=limits.over(app.limits), asks_rights=asks_rights, named=named, **found
     )
-    says_more = (
-        settings.offers_client_protocol
-        or settings.heartbeat_seconds is not None
+    # Any route speaks it to whom it knows nothing better; these have something to say in it.
+    needs_it = (
+        settings.heartbeat_seconds is not None
         or settings.authenticate_by is not None
         or found.get('expiry_notice_seconds') is not None
     )
-    if not says_more or CLIENT_PROTOCOL in settings.subprotocols:
+    if not needs_it or CLIENT_PROTOCOL in settings.subprotocols:
         return settings
     return replace(settings, subprotocols={**settings.subprotocols, CLIENT_PROTOCOL: None})
 

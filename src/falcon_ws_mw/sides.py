@@ -93,6 +93,9 @@ class Keeper:
         self.counters = Counters()
         self.faults = ClientFaults()
 
+    def let_in(self, connection_id: str) -> None:
+        """It has got in, as far as it has not ended."""
+
     def blocked(self, connection: Kept) -> None:
         """Its send has just blocked."""
 

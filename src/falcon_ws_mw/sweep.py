@@ -27,12 +27,19 @@ class Sweep(Keeper):
 
     Args:
         connections: Those that are known.
+        let_in: Has the user of one count as here, by its id.
         forget: Makes one unknown, by its id.
     """
 
-    def __init__(self, connections: Mapping[str, Kept], forget: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        connections: Mapping[str, Kept],
+        let_in: Callable[[str], None],
+        forget: Callable[[str], None],
+    ) -> None:
         super().__init__()
         self._connections = connections
+        self._let_in = let_in
         self._forget = forget
         self._blocked: set[Kept] = set()
         self._watches: list[Look] = []
@@ -51,6 +58,11 @@ class Sweep(Keeper):
         if self._timer is None or self._loop is not loop:
             self._loop = loop
             self._timer = loop.call_later(INTERVAL_SECONDS, self._look, loop)
+
+    def let_in(self, connection_id: str) -> None:
+        """It has got in: its user counts as here."""
+        if connection_id in self._connections:
+            self._let_in(connection_id)
 
     def blocked(self, connection: Kept) -> None:
         """Its send has just blocked: see whether it ever ends."""

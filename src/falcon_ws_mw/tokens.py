@@ -53,8 +53,8 @@ class TokenMiddleware:
 
     Of a header and a subprotocol only one may carry a token (RFC 6750 §2); either goes before a
     cookie, which browsers send unasked. The subprotocol with the token is taken out of
-    `ws.subprotocols`, so it is never echoed; the client has to offer one that is: where this is in
-    the middleware, every route of the library knows `falcon-ws.v1`.
+    `ws.subprotocols`, so it is never echoed; the client has to offer one that is, such as
+    `falcon-ws.v1`, which every route of the library speaks.
 
     Args:
         header: Whether to look at `Authorization: Bearer …` (default `True`).
@@ -65,7 +65,6 @@ class TokenMiddleware:
     Attributes:
         authenticates_by_cookie: Whether a cookie counts. A component of your own that looks at one
             may say the same of itself, to have origins checked alike.
-        reads_subprotocol: Whether the subprotocol counts.
 
     Raises:
         ConfigurationError: If it looks nowhere, or no cookie can have that name.
@@ -86,7 +85,7 @@ class TokenMiddleware:
             )
         self._header = header
         self._cookie = cookie
-        self.reads_subprotocol = subprotocol
+        self._subprotocol = subprotocol
         self.authenticates_by_cookie = cookie is not None
 
     async def process_request_ws(self, req: falcon.asgi.Request, ws: falcon.asgi.WebSocket) -> None:
@@ -114,7 +113,7 @@ class TokenMiddleware:
     ) -> str | None:
         offered = tuple(ws.subprotocols)
         carriers = [name for name in offered if name.startswith(BEARER_PREFIX)]
-        if not (carriers and self.reads_subprotocol):
+        if not (carriers and self._subprotocol):
             return None
         spoken = tuple(name for name in offered if not name.startswith(BEARER_PREFIX))
         ws.subprotocols = spoken
@@ -125,6 +124,10 @@ class TokenMiddleware:
 
     def _in_cookie(self, req: falcon.asgi.Request) -> str | None:
         values = None if self._cookie is None else req.get_cookie_values(self._cookie)
+        if values and len({*values}) > 1:
+            # Another host of the same domain can set one of that name, and browsers do not say
+            # whose is whose (RFC 6265 §8.6).
+            raise _invalid(f'there are {len(values)} cookies of the name {self._cookie}')
         return values[0] if values else None
 
 
@@ -152,11 +155,6 @@ def _invalid(description: str) -> falcon.HTTPBadRequest:
         description=description,
         headers={'WWW-Authenticate': ', '.join(_CHALLENGES)},
     )
-
-
-def read_subprotocols(components: Iterable[object]) -> bool:
-    """Whether a client may have to offer a subprotocol that is not spoken."""
-    return any(isinstance(each, TokenMiddleware) and each.reads_subprotocol for each in components)
 
 
 def cookie_readers(components: Iterable[object]) -> list[str]:

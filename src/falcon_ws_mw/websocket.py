@@ -7,11 +7,11 @@ from datetime import datetime
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from falcon import HTTPForbidden, OperationNotAllowed, WebSocketDisconnected
+from falcon import HTTPConflict, HTTPForbidden, OperationNotAllowed, WebSocketDisconnected
 
 from falcon_ws_mw.falcon_socket import FalconSocket
 from falcon_ws_mw.requests import Requests
-from falcon_ws_mw.rights import DECLARATION, DENIALS, JOIN, PUBLISH, SUBSCRIBE
+from falcon_ws_mw.rights import DECLARATION, DENIALS, JOIN, PUBLISH, SUBSCRIBE, Question
 from falcon_ws_mw.rooms import check_name
 from falcon_ws_mw.sides import State
 from falcon_ws_mw.topics import check_topic, check_topic_filter
@@ -230,7 +230,7 @@ class WebSocket(FalconSocket):
 
         Raises:
             HTTPForbidden: If the client may not.
-            WebSocketDisconnected: If the conversation is over, and nobody is left to be asked.
+            WebSocketDisconnected: If it is to be asked, and the server has closed the connection.
         """
         await self._ask(PUBLISH, check_topic(topic))
         excluded = (self.id,) if exclude_self else ()
@@ -246,16 +246,17 @@ class WebSocket(FalconSocket):
         """Say which user this is, so that `send_to_user` and `close_user` reach it.
 
         Calling it again for the same user renews: the connection and its rooms stay, until the new
-        `expires_at`. Another user replaces the one before; on a route with `ws_authorize` or
-        `ws_authenticate_by` the connection then leaves all rooms and topics, since what the one was
-        let into is not for the other.
+        `expires_at`, or the one before where none is given. Another user replaces the one before;
+        on a route with `ws_authorize` or `ws_authenticate_by` the connection then leaves all rooms
+        and topics, since what the one was let into is not for the other.
 
         Args:
             user_id: The user; `None` removes it.
             expires_at: When the identity ends, in seconds since 1970 (as in the claim `exp` of a
                 JWT, RFC 7519 §4.1.4) or as a `datetime` with a time zone. Then the connection is
                 closed with 3401, also if the calendar of the computer has been set back since. A
-                client that speaks `falcon-ws.v1` is told `expiring` before. Default `None`: never.
+                client that speaks `falcon-ws.v1` is told `expiring` before. Never by default, and
+                with `math.inf`.
 
         Raises:
             InvalidName: If the id is not a user name.
@@ -281,22 +282,37 @@ class WebSocket(FalconSocket):
 
         Raises:
             HTTPForbidden: Unless the answer is `True`.
+            HTTPConflict: If that happens ten times.
             OperationNotAllowed: If the resource has no `ws_authorize`.
-            WebSocketDisconnected: If the conversation is over, and nobody is left to be asked.
+            WebSocketDisconnected: If the server has closed the connection, as by a kick, or the
+                conversation is over.
         """
         if self._table.authorize is None:
             raise OperationNotAllowed(
                 f'{self._table.name} cannot say who may {action}: declare {DECLARATION}'
             )
         for _ in range(MAX_QUESTIONS):
-            if self.resource is None:
-                raise WebSocketDisconnected(self._connection.close_code)
-            identity = self._connection.identity
-            if await self._table.authorize(self.resource, self, action, name) is not True:
-                break
-            if self._connection.identity is identity:
+            question = Question(name)
+            is_allowed = await self._is_allowed(action, question)
+            if is_allowed and not question.is_stale:
                 return
-        raise HTTPForbidden(description=DENIALS.get(action, f'you may not {action} this'))
+            if not question.is_stale:
+                raise HTTPForbidden(description=DENIALS.get(action, f'you may not {action} this'))
+        raise HTTPConflict(description='who you are, or what you may, has changed again and again')
+
+    async def _is_allowed(self, action: str, question: Question) -> bool:
+        connection = self._connection
+        # Who has been kicked may nothing any more. Who has left by himself may have said it before.
+        if self.resource is None or connection.hung_up or self._table.authorize is None:
+            raise WebSocketDisconnected(connection.close_code)
+        connection.questions += (question,)
+        try:
+            answer = await self._table.authorize(self.resource, self, action, question.name)
+        finally:
+            connection.questions = tuple(
+                each for each in connection.questions if each is not question
+            )
+        return answer is True
 
     async def _ask(self, action: str, name: str) -> None:
         if self._table.authorize is not None:
