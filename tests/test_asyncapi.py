@@ -545,6 +545,19 @@ def test_limits_that_concern_a_client_are_told() -> None:
     assert 'max_topic_filters' not in described['x-limits']
 
 
+def test_a_route_that_wants_to_know_first_says_so() -> None:
+    settings = RouteSettings(authenticate_by='log in', limits=Limits(auth_timeout_seconds=7))
+    asks = document_of(channel('/x', settings=settings))['channels']
+    asks_nobody = document_of(channel('/x'))['channels']
+    (described,), (other,) = asks.values(), asks_nobody.values()
+
+    assert described['x-limits']['auth_timeout_seconds'] == 7
+    assert described['x-limits']['max_auth_attempts'] == 3
+    assert 'first who it is, by `log in`' in described['description']
+    assert 'after 7 s is disconnected (3408)' in described['description']
+    assert {'auth_timeout_seconds', 'max_auth_attempts'}.isdisjoint(other['x-limits'])
+
+
 def test_limits_that_are_off_are_not() -> None:
     limits = Limits(max_outbox_bytes=None, send_timeout_seconds=None, connect_timeout_seconds=None)
     contract = replace(samples.EMPTY, settings=RouteSettings(limits=limits))

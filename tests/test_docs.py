@@ -42,6 +42,7 @@ from falcon_ws_mw import (
     NotIdentified,
     ReplyError,
     ReplyTimeout,
+    TokenMiddleware,
     TooManyConnections,
     TooManyRequests,
     UnknownMessageType,
@@ -1226,6 +1227,12 @@ class WithHttp:
         """Answer a message."""
 
 
+def with_cookie() -> WebSocketLifespan:
+    app = install(falcon.asgi.App(middleware=[TokenMiddleware(cookie='session')]))
+    app.add_route('/ws', resource(on_ws_x=handler, ws_allowed_origins='*'))
+    return app
+
+
 MISTAKES: dict[str, Callable[[], Any]] = {
     'a responder that is no `async def`': lambda: app_of(on_ws_x=lambda self, ws: None),
     'a responder that is a static or class method': lambda: app_of(on_ws_x=staticmethod(handler)),
@@ -1285,6 +1292,19 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     'a policy that is none of its words, in `install`': lambda: install(
         falcon.asgi.App(), disconnect_policy=cast('Any', 'wait')
     ),
+    'a `ws_authorize` that is no `async def ws_authorize(self, ws, action, name)`': lambda: app_of(
+        on_ws_x=handler, ws_authorize=handler
+    ),
+    '`ws_authenticate_by` of a type that no method handles': lambda: app_of(
+        on_ws_x=handler, ws_authenticate_by='y'
+    ),
+    '`ws_authenticate_by` beside an `on_websocket` of your own': lambda: app_of(
+        on_ws_x=handler, ws_authenticate_by='x', on_websocket=old_loop
+    ),
+    'clients that are known by a cookie, and a route that lets pages of any origin in': with_cookie,
+    '`TokenMiddleware` with nowhere to look, or a cookie that cannot be': lambda: TokenMiddleware(
+        cookie='no name'
+    ),
     '`ws_client_topics` without `async def ws_authorize(self, ws, action, name)`': lambda: app_of(
         ws_client_topics=True
     ),
@@ -1304,8 +1324,11 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     '`trusted_proxies` with what is neither an address nor a network': lambda: install(
         falcon.asgi.App(), trusted_proxies='proxy.example'
     ),
-    '`heartbeat_seconds` that is no number from 0.1 to 86400': lambda: install(
-        falcon.asgi.App(), heartbeat_seconds=0
+    '`heartbeat_seconds` or `expiry_notice_seconds` that is no number from 0.1 to 86400': (
+        lambda: install(falcon.asgi.App(), expiry_notice_seconds=0)
+    ),
+    '`presence_debounce_seconds` that is no number from 0 to 86400': lambda: (
+        WebSocketConnectionManager(presence_debounce_seconds=-1)
     ),
     '`ws_heartbeat_seconds` and a handler for `ping` or `pong`': lambda: app_of(
         on_ws_ping=handler, ws_heartbeat_seconds=20

@@ -383,6 +383,28 @@ async def test_what_a_resource_declares_need_not_say_it(clocks: Clocks) -> None:
         assert (await client.receive())['type'] == 'expiring'
 
 
+def test_a_route_that_is_about_identities_declares_it() -> None:
+    @sends('news')
+    class Declaring(Room):
+        pass
+
+    @sends('news')
+    class Other:
+        async def on_ws_x(self, ws: WebSocket) -> None: ...
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Declaring())
+    app.add_route('/other', Other())
+    declared = {
+        each.address: [sent.type for sent in each.sends] for each in app.describe_websockets()
+    }
+
+    assert declared == {'/ws': ['expiring', 'news'], '/other': ['news']}
+    document = app.asyncapi_document()
+    (said,) = [name for name in document['components']['messages'] if 'expiring' in name]
+    assert 'expires_in' in str(document['components']['messages'][said])
+
+
 async def test_an_envelope_that_cannot_say_it_keeps_nothing_alive(
     clocks: Clocks, logs: Logs
 ) -> None:
