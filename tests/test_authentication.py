@@ -349,7 +349,7 @@ async def test_who_fails_is_answered_and_may_try_again_but_not_for_ever(
 
 
 @pytest.mark.parametrize(
-    'payload', [{'token': 'nobody'}, {'token': 7}, {}, None, 'token', {'token': 'bug'}]
+    'payload', [{'token': 'nobody'}, {'token': 7}, {}, None, 'token', {'token': 'forged'}]
 )
 async def test_each_way_to_fail_counts(payload: Any, logs: Logs) -> None:
     async with (
@@ -359,6 +359,73 @@ async def test_each_way_to_fail_counts(payload: Any, logs: Logs) -> None:
         await client.ask({'type': 'authenticate', 'id': 1, 'payload': payload})
         assert (await end_of(client))[0] == 3401
     logs.take()
+
+
+@pytest.mark.parametrize('token', ['bug', 'ada'])
+async def test_what_is_the_apps_own_fault_does_not_count(token: str, logs: Logs) -> None:
+    """A crash, and a user who has as many connections as he may."""
+    limits = Limits(max_auth_attempts=1, max_connections_per_user=1)
+    async with (
+        serving(Room(), limits=limits) as (served, _),
+        served.client('/ws') as other,
+        served.client('/ws') as client,
+    ):
+        await other.ask(AS_ADA)
+        for _ in range(3):
+            status = await status_of(client, {**AS_ADA, 'payload': {'token': token}})
+            assert status in {429, 500}
+        assert await status_of(client, {**AS_ADA, 'payload': {'token': 'bob'}}) is None
+    logs.take()
+
+
+async def test_a_stranger_is_a_stranger_before_anybody_is_asked_about_its_rights() -> None:
+    asked = []
+
+    class Guarded(Room):
+        async def ws_authorize(self, ws: WebSocket, action: str, name: str) -> bool:
+            asked.append(name)
+            return True
+
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            for entering in (ws.join_room('r'), ws.subscribe('r'), ws.publish('r', {})):
+                with pytest.raises(NotIdentified):
+                    await entering
+
+    async with serving(Guarded()) as (served, _), served.client('/ws') as client:
+        await client.ask(AS_ADA)
+    assert asked == ['all']
+
+
+async def test_who_is_accepted_by_hand_has_no_more_time(clocks: Clocks, logs: Logs) -> None:
+    goes_on = asyncio.Event()
+
+    class ByHand(Room):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            await goes_on.wait()
+
+    async with serving(ByHand()) as (served, manager), served.client('/ws') as client:
+        await clocks.pass_by(10)
+        assert (await end_of(client))[0] == 3408
+        goes_on.set()
+        assert manager.stats().limits_hit == {'auth_timeout_seconds': 1}
+    logs.take()
+
+
+async def test_who_was_closed_in_the_handshake_is_not_waited_for(
+    clocks: Clocks, logs: Logs
+) -> None:
+    class Leaving(Room):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.close(4000)
+
+    async with serving(Leaving()) as (served, manager), served.client('/ws') as client:
+        assert (await end_of(client))[0] == 4000
+        async with served.client('/ws'):
+            await clocks.pass_by(100)
+        assert manager.stats().limits_hit == {}
+    assert logs.lines == []
 
 
 async def test_what_is_no_attempt_does_not_count() -> None:

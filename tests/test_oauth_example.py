@@ -11,12 +11,16 @@ import logging
 from pathlib import Path
 import re
 import time
+from types import SimpleNamespace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from examples.oauth.app import create_app, keys_at
+from examples.oauth import keys as key_module
+from examples.oauth.app import create_app
 from examples.oauth.issuer import ALGORITHM, AUDIENCE, ISSUER, Issuer
+from examples.oauth.keys import PublishedKeys
+import falcon.asgi
 import httpx
 import jwt
 import pytest
@@ -49,6 +53,7 @@ class Boards:
             'iss': ISSUER,
             'aud': AUDIENCE,
             'sub': 'ada',
+            'sid': 'a session',
             'scope': ALL,
             'iat': now,
             'exp': now + 60,
@@ -57,8 +62,8 @@ class Boards:
         }
         return {name: value for name, value in claims.items() if value is not None}
 
-    def sign(self, **changed: Any) -> str:
-        headers = {'kid': self.key_id}
+    def sign(self, *, typ: str | None = 'at+jwt', **changed: Any) -> str:
+        headers = {'kid': self.key_id, 'typ': typ}
         return jwt.encode(self.claims(**changed), self.key, algorithm=ALGORITHM, headers=headers)
 
     async def post(self, path: str, **form: str) -> httpx.Response:
@@ -84,7 +89,7 @@ async def boards(
     lifetime_seconds: float = 60, ws_implementation: str = 'websockets-sansio'
 ) -> AsyncIterator[Boards]:
     issuer = Issuer(lifetime_seconds)
-    app = create_app(issuer)
+    app = create_app(issuer=issuer)
     async with serve(app, ws_implementation) as served:
         yield Boards(served, issuer, app.ws_connection_manager)
 
@@ -99,7 +104,7 @@ def bad_tokens(boards: Boards) -> dict[str, str]:
     own = Ed25519PrivateKey.generate()
     public = boards.key.public_key()
     raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    headers = {'kid': boards.key_id}
+    headers = {'kid': boards.key_id, 'typ': 'at+jwt'}
     now = time.time()
     good = boards.sign()
     head, body, signature = good.split('.')
@@ -131,7 +136,15 @@ def bad_tokens(boards: Boards) -> dict[str, str]:
         'without a user': boards.sign(sub=None),
         'of a user that is no text': boards.sign(sub=7),
         'without an id': boards.sign(jti=None),
+        'of a user without a name': boards.sign(sub=''),
+        'of a user whose name is too long': boards.sign(sub='a' * 256),
+        'without a session': boards.sign(sid=None),
         'an end that is no time': boards.sign(exp='tomorrow'),
+        'an end that is text': boards.sign(exp=f'{now + 60} s'),
+        'an end in milliseconds': boards.sign(exp=int(now + 60) * 1000),
+        'an end that is far away': boards.sign(exp=now + 86_400),
+        'an ID token': boards.sign(typ='JWT'),
+        'of no type': boards.sign(typ=None),
         'cut': good[:-10],
         'no token': 'ada',
         'nothing': '..',
@@ -296,20 +309,143 @@ async def test_a_log_out_closes_all_sockets_and_makes_good_tokens_worthless(
         assert (await served.post('/revoke', token='unknown')).status_code == 200
 
 
-async def test_a_refresh_token_is_good_once() -> None:
+async def test_a_clock_of_the_issuer_that_is_ahead_keeps_no_token_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with boards() as served:
+        ahead = SimpleNamespace(time=lambda: time.time() + 4)
+        monkeypatch.setattr('examples.oauth.issuer.time', ahead)
+        tokens = await served.log_in()
+        async with served.board(tokens['access_token']) as client:
+            await served.post('/revoke', token=tokens['refresh_token'])
+            assert await client.closed() == 3401
+        with pytest.raises(InvalidStatus):
+            async with served.board(tokens['access_token']):
+                pass
+
+
+async def test_who_logs_out_while_he_renews_is_logged_out() -> None:
+    async with boards() as served:
+        before = await served.log_in()
+        form = {'grant_type': 'refresh_token', 'refresh_token': before['refresh_token']}
+        after = (await served.post('/token', **form)).json()
+        async with served.board(before['access_token']) as client:
+            await served.post('/revoke', token=before['refresh_token'])
+            assert await client.closed() == 3401
+        async with served.board() as client:
+            assert (await authenticate(client, after['access_token']))['status'] == 401
+        form['refresh_token'] = after['refresh_token']
+        assert (await served.post('/token', **form)).status_code == 400
+
+
+async def test_a_log_out_is_of_one_device() -> None:
+    async with boards() as served:
+        laptop, phone = await served.log_in(), await served.log_in()
+        async with (
+            served.board(laptop['access_token']) as there,
+            served.board(phone['access_token']) as here,
+        ):
+            await served.post('/revoke', token=laptop['refresh_token'])
+            assert await there.closed() == 3401
+            await here.send({'type': 'write', 'payload': {'text': 'here'}})
+            assert (await here.receive())['payload']['by'] == 'ada'
+
+
+async def test_a_refresh_token_that_comes_again_ends_its_session() -> None:
     async with boards() as served:
         tokens = await served.log_in()
         form = {'grant_type': 'refresh_token', 'refresh_token': tokens['refresh_token']}
-        assert (await served.post('/token', **form)).status_code == 200
+        newer = (await served.post('/token', **form)).json()
+        async with served.board(newer['access_token']) as thief:
+            assert (await served.post('/token', **form)).status_code == 400
+            assert await thief.closed() == 3401
+        form['refresh_token'] = newer['refresh_token']
         assert (await served.post('/token', **form)).status_code == 400
+
+
+async def test_what_is_no_form_is_a_400() -> None:
+    async with boards() as served, httpx.AsyncClient(base_url=served.served.http) as http:
         assert (await served.post('/token', grant_type='magic')).status_code == 400
+        for path in ('/token', '/revoke'):
+            assert (await http.post(path, json=['token'])).status_code == 400
+
+
+class Publisher:
+    """Publishes keys, or something else, and counts how often it is asked."""
+
+    def __init__(self, said: Any) -> None:
+        self.said = said
+        self.asked = 0
+
+    async def on_get(self, req: Any, resp: Any) -> None:
+        self.asked += 1
+        if isinstance(self.said, int):
+            resp.status = self.said
+        elif isinstance(self.said, str):
+            resp.text = self.said
+        else:
+            resp.media = self.said
+
+
+@asynccontextmanager
+async def publishing(said: Any) -> AsyncIterator[tuple[Publisher, PublishedKeys]]:
+    publisher = Publisher(said)
+    app: Any = falcon.asgi.App()
+    app.add_route('/jwks.json', publisher)
+    async with serve(app) as served:
+        yield publisher, PublishedKeys(f'{served.http}/jwks.json')
+
+
+@pytest.mark.parametrize('said', [503, 'no JSON', '[]', '{}', {'keys': []}], ids=str)
+async def test_an_issuer_that_gives_no_keys_is_no_fault_of_a_token(said: Any) -> None:
+    async with publishing(said) as (publisher, keys):
+        app = create_app(key_of=keys.key_of)
+        async with serve(app) as served:
+            good = Boards(served, Issuer(), app.ws_connection_manager)
+            with pytest.raises(InvalidStatus) as refused:
+                async with good.board(good.sign()):
+                    pass
+            assert refused.value.response.status_code == 503
+            assert refused.value.response.headers['Retry-After']
+            async with good.board() as client:
+                for _ in range(5):
+                    assert (await authenticate(client, good.sign()))['status'] == 503
+        assert publisher.asked == 1
+
+
+async def test_made_up_keys_are_asked_for_once_in_a_while_and_new_ones_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    issuer = Issuer()
+    async with publishing(Issuer().jwks()) as (publisher, keys):
+        app = create_app(key_of=keys.key_of)
+        async with serve(app) as served:
+            good = Boards(served, issuer, app.ws_connection_manager)
+            async with good.board() as client:
+                tried = await asyncio.gather(
+                    *(keys.key_of(good.sign()) for _ in range(30)), return_exceptions=True
+                )
+                assert {type(each) for each in tried} == {jwt.InvalidTokenError}
+                assert (await authenticate(client, good.sign()))['status'] == 401
+                assert publisher.asked == 1
+                publisher.said = issuer.jwks()
+                monkeypatch.setattr(key_module, 'PAUSE_SECONDS', 0)
+                assert await authenticate(client, good.sign()) == 'ada'
+                assert publisher.asked == 2
+                assert await authenticate(client, good.sign()) == 'ada'
+                assert publisher.asked == 2
+                monkeypatch.setattr(key_module, 'LIFESPAN_SECONDS', 0)
+                publisher.said = 503
+                assert await authenticate(client, good.sign()) == 'ada', 'by the keys that it has'
+                assert publisher.asked == 3
 
 
 async def test_keys_may_be_taken_from_where_the_issuer_publishes_them() -> None:
     issuer = Issuer()
-    async with serve(create_app(issuer)) as publisher:
-        app = create_app(key_of=keys_at(f'{publisher.http}/jwks.json'))
-        async with serve(app) as served:
+    async with serve(create_app(issuer=issuer)) as publisher:
+        app = create_app(key_of=PublishedKeys(f'{publisher.http}/jwks.json').key_of)
+        async with serve(app) as served, httpx.AsyncClient(base_url=served.http) as http:
+            assert (await http.post('/token')).status_code == 404
             good = Boards(served, issuer, app.ws_connection_manager)
             async with good.board(good.sign()) as client:
                 await client.send({'type': 'write', 'payload': {'text': 'here'}})
@@ -371,7 +507,7 @@ async def test_the_page_stays_connected_by_new_tokens_and_closes_when_it_logs_ou
     tmp_path: Path,
 ) -> None:
     browser = find_browser()
-    app = create_app(Issuer(2))
+    app = create_app(issuer=Issuer(2))
     page = Visited()
     app.add_route('/visited', page)
     app.add_route('/told', page, suffix='told')

@@ -372,6 +372,26 @@ async def test_who_is_refused_has_not_come(clocks: Clocks, ws_implementation: st
     assert told.take() == []
 
 
+async def test_who_is_accepted_by_hand_has_come_then(clocks: Clocks) -> None:
+    goes_on = asyncio.Event()
+
+    class ByHand(Room):
+        async def on_ws_connect(self, req: falcon.asgi.Request, ws: WebSocket) -> None:
+            await super().on_ws_connect(req, ws)
+            await ws.accept()
+            await goes_on.wait()
+
+    manager = WebSocketConnectionManager()
+    told = Told(manager)
+    app = install(falcon.asgi.App(), manager=manager)
+    app.add_route('/ws', ByHand())
+    async with serve(app) as served, served.client('/ws?user=alice&rooms=r') as client:
+        assert await told.after(2) == [('user_online', 'alice'), ('user_joined', 'r', 'alice')]
+        goes_on.set()
+        await ask(client, 'leave', 'x')
+    told.take()
+
+
 async def test_an_old_loop_is_told_of_alike(clocks: Clocks) -> None:
     class Old:
         async def on_ws_x(self, ws: WebSocket) -> None: ...

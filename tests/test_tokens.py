@@ -275,6 +275,13 @@ async def test_two_tokens_are_a_400() -> None:
         assert (await refusal_of(served, **both)).status_code == 400
 
 
+@pytest.mark.parametrize('said', ['a,Bearer b', 'a b', '"a"', 'a=b'])
+async def test_what_is_no_single_token_in_the_header_is_a_400(said: str) -> None:
+    async with serving(Room()) as served:
+        headers = {'additional_headers': {'Authorization': f'Bearer {said}'}}
+        assert (await refusal_of(served, **headers)).status_code == 400
+
+
 async def test_two_cookies_of_the_name_are_a_400_unless_they_say_the_same() -> None:
     """Another host of the domain may have set one of them."""
     async with serving(Room(), tokens=TokenMiddleware(cookie='session')) as served:
@@ -332,6 +339,12 @@ class Own:
     async def process_request_ws(self, req: Any, ws: Any) -> None: ...
 
 
+class Careless:
+    authenticates_by_cookie = 1
+
+    async def process_request_ws(self, req: Any, ws: Any) -> None: ...
+
+
 class Everybody(Room):
     ws_allowed_origins = '*'
 
@@ -377,6 +390,7 @@ COOKIE = TokenMiddleware(cookie='session')
         (COOKIE, WithALoopForAll, {'strict': True}, True),
         (COOKIE, NoneOfOurs, {'allowed_origins': '*'}, False),
         (Own(), Everybody, {}, True),
+        (Careless(), Everybody, {}, True),
         (Own(), Room, {}, False),
         (TokenMiddleware(), Everybody, {}, False),
         (TokenMiddleware(), WithALoop, {}, False),

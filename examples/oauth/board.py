@@ -40,15 +40,17 @@ class Board:
 
     async def on_ws_connect(self, req: Request, ws: WebSocket, name: str) -> None:
         """Let in who is known already; anybody else is a stranger until he has authenticated."""
-        if req.context.claims is not None:
-            await self._become(ws, req.context.claims, name)
+        claims = req.context.claims
+        if claims is not None:
+            req.context.claims = None  # not before they have been looked at
+            await self._become(ws, claims, name)
 
     async def on_ws_authenticate(self, ws: WebSocket, payload: dict[str, object], name: str) -> str:
         """Say who you are, or renew: `{"token": …}`.
 
         Raises:
             falcon.HTTPUnauthorized: The token is not good.
-            falcon.HTTPForbidden: It is somebody else's than this connection.
+            falcon.HTTPForbidden: It is somebody else's than this connection, or not for this board.
         """
         claims = await self._verifier.verify(payload.get('token'))
         await self._become(ws, claims, name)
@@ -63,22 +65,25 @@ class Board:
     async def ws_authorize(self, ws: WebSocket, action: str, name: str) -> bool:
         """Whether the token has a scope for it: `read:garden` to join, `write:garden` to write."""
         claims: Claims | None = ws.context.claims
-        return claims is not None and f'{_SCOPES.get(action)}:{name}' in claims.scopes
+        return claims is not None and _allows(claims, action, name)
 
     async def _become(self, ws: WebSocket, claims: Claims, name: str) -> None:
         if ws.user_id not in {None, claims.user}:
             raise falcon.HTTPForbidden(
                 title='Another user', description='Open a connection of your own.'
             )
+        if not _allows(claims, 'join', name):
+            await ws.leave_room(name)  # a newer token may allow less than the one before
+            raise falcon.HTTPForbidden(title='Not for this board')
         self._verifier.check(claims)
-        ws.context.claims = claims
         # The connection ends with the token, unless a newer one comes in time.
         await ws.identify(claims.user, claims.expires_at)
-        try:
-            await ws.join_room(name)
-        except falcon.HTTPForbidden:  # a newer token may allow less than the one before
-            await ws.leave_room(name)
-            raise
+        ws.context.claims = claims
+        await ws.join_room(name)
 
 
 _SCOPES = {'join': 'read', 'write': 'write'}
+
+
+def _allows(claims: Claims, action: str, name: str) -> bool:
+    return f'{_SCOPES.get(action)}:{name}' in claims.scopes

@@ -14,6 +14,9 @@ from .issuer import ALGORITHM, AUDIENCE, ISSUER
 LEEWAY_SECONDS = 5
 """By how much the clocks of issuer and verifier may differ."""
 
+MAX_LIFETIME_SECONDS = 3600
+"""The longest that an access token lives."""
+
 KeyOf = Callable[[str], Awaitable[Any]]
 """Gives the public key that a token has to be signed with, by its header `kid`."""
 
@@ -25,35 +28,30 @@ class Claims:
     """Who somebody is, until when, and what he may do."""
 
     user: str
+    session_id: str
     expires_at: float  # in POSIX time
-    issued_at: float
-    token_id: str
     scopes: frozenset[str]
 
 
 class Revocations:
-    """What has been taken back, although its tokens are still good: in the memory of this process.
+    """Sessions that are over, though their tokens are still good: in the memory of this process.
 
-    It need not remember anything for longer than an access token lives.
+    By the id of the session and not by time, since the clock of the issuer is another one.
     """
 
     def __init__(self) -> None:
-        self._logged_out_at: dict[str, float] = {}
-        self._token_ids: set[str] = set()
+        self._ended: dict[str, float] = {}  # in the order in which they ended
 
-    def log_out(self, user: str, at: float) -> None:
-        """Whatever was issued to a user up to now is worth nothing."""
-        self._logged_out_at[user] = at
-
-    def revoke(self, token_id: str) -> None:
-        """One token is worth nothing."""
-        self._token_ids.add(token_id)
+    def end(self, session_id: str) -> None:
+        """Whatever was issued in a session is worth nothing from now on."""
+        now = time.monotonic()
+        while self._ended and now - next(iter(self._ended.values())) > 2 * MAX_LIFETIME_SECONDS:
+            del self._ended[next(iter(self._ended))]  # its last token has expired long ago
+        self._ended[session_id] = now
 
     def cover(self, claims: Claims) -> bool:
         """Whether the token with these claims is worth nothing any more."""
-        logged_out_at = self._logged_out_at.get(claims.user)
-        is_old = logged_out_at is not None and claims.issued_at <= logged_out_at
-        return is_old or claims.token_id in self._token_ids
+        return claims.session_id in self._ended
 
 
 class Verifier:
@@ -78,26 +76,8 @@ class Verifier:
         try:
             if not isinstance(token, str):
                 raise jwt.InvalidTokenError('no text')
-            decoded = jwt.decode(
-                token,
-                await self._key_of(token),
-                # Never what the token's own header says: that may be `none`.
-                algorithms=[ALGORITHM],
-                audience=AUDIENCE,
-                issuer=ISSUER,
-                leeway=LEEWAY_SECONDS,
-                options={'require': ['iss', 'aud', 'sub', 'exp', 'iat', 'jti']},
-            )
-            if decoded['exp'] <= time.time():  # the leeway is for the other times
-                raise jwt.ExpiredSignatureError('it has just expired')
-            claims = Claims(
-                decoded['sub'],
-                float(decoded['exp']),
-                float(decoded['iat']),
-                str(decoded['jti']),
-                frozenset(str(decoded.get('scope', '')).split()),
-            )
-        except jwt.PyJWTError as error:
+            claims = _read(token, await self._key_of(token))
+        except (jwt.PyJWTError, TypeError, ValueError) as error:
             logger.info('a token was refused: %s', type(error).__name__)
             raise invalid_token() from None
         self.check(claims)
@@ -110,8 +90,36 @@ class Verifier:
             falcon.HTTPUnauthorized: They have been taken back meanwhile.
         """
         if self._revocations.cover(claims):
-            logger.info('a token was refused: it is revoked')
+            logger.info('a token was refused: its session is over')
             raise invalid_token()
+
+
+def _read(token: str, key: Any) -> Claims:
+    """The claims of a token.
+
+    Raises:
+        jwt.PyJWTError, TypeError, ValueError: It is none.
+    """
+    decoded = jwt.decode_complete(
+        token,
+        key,
+        algorithms=[ALGORITHM],  # never what the token's own header says: that may be `none`
+        audience=AUDIENCE,
+        issuer=ISSUER,
+        leeway=LEEWAY_SECONDS,
+        options={'require': ['iss', 'aud', 'sub', 'sid', 'exp', 'iat', 'jti']},
+    )
+    kind = str(decoded['header'].get('typ')).lower().removeprefix('application/')
+    if kind != 'at+jwt':  # RFC 9068 §4
+        raise jwt.InvalidTokenError('no access token')
+    payload = decoded['payload']
+    user, session_id, expires_at = payload['sub'], payload['sid'], float(payload['exp'])
+    if not (isinstance(user, str) and isinstance(session_id, str) and 0 < len(user.encode()) < 256):
+        raise jwt.InvalidTokenError('no user')
+    left = expires_at - time.time()
+    if not 0 < left <= MAX_LIFETIME_SECONDS:  # the leeway is for the other times
+        raise jwt.ExpiredSignatureError('it has expired, or would live for too long')
+    return Claims(user, session_id, expires_at, frozenset(str(payload.get('scope', '')).split()))
 
 
 def invalid_token() -> falcon.HTTPUnauthorized:

@@ -10,10 +10,11 @@ import asyncio
 from dataclasses import replace
 from typing import Final, TypedDict
 
+from falcon import HTTPError, HTTPStatus
+
 from falcon_ws_mw import cancellation, close_codes
 from falcon_ws_mw.asgi import Event
-from falcon_ws_mw.deadlines import await_identity
-from falcon_ws_mw.envelope import CLIENT_PROTOCOL, EXPIRING, PING, PONG, MessageId
+from falcon_ws_mw.envelope import CLIENT_PROTOCOL, EXPIRING, PING, PONG
 from falcon_ws_mw.errors import ConfigurationError, InvalidPayload
 from falcon_ws_mw.frames import raw_of
 from falcon_ws_mw.handling import Handling
@@ -124,11 +125,6 @@ class Authenticating(Handling):
 
     __slots__ = ()
 
-    def _await_identity(self) -> None:
-        """From now on the client has so long to say who it is."""
-        if self._connection.is_stranger:
-            await_identity(self._connection)
-
     async def _handle_of_stranger(self, event: Event) -> None:
         """Handle what a client says that has yet to say who it is: that, or nothing.
 
@@ -165,21 +161,19 @@ class Authenticating(Handling):
         if incoming.type == table.settings.authenticate_by and self._connection.is_stranger:
             self._count_failure()
 
-    async def _handle_failure(
-        self,
-        error: Exception,
-        responder: Responder | None,
-        message_id: MessageId | None,
-        *,
-        binary: bool,
+    def _note_failure(
+        self, responder: Responder | None, answer: HTTPError | HTTPStatus | None
     ) -> None:
-        await super()._handle_failure(error, responder, message_id, binary=binary)
         by = self._table.settings.authenticate_by
-        if by is not None and responder is self._table.messages[by]:
+        is_his = answer is None or (answer.status_code < 500 and answer.status_code != 429)
+        if is_his and by is not None and responder is self._table.messages[by]:
             self._count_failure()
 
     def _count_failure(self) -> None:
-        """Whoever fails too often to say who he is, for the first time or anew, is closed."""
+        """Whoever fails too often to say who he is, for the first time or anew, is closed.
+
+        What is no fault of his does not count: that the app has failed, or has no room for him.
+        """
         connection = self._connection
         connection.failed_attempts += 1
         most = connection.limits.max_auth_attempts

@@ -7,6 +7,7 @@ A received 1000, 1005 or 1006 proves nothing about how a peer left: servers disa
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from falcon_ws_mw.errors import InvalidCloseCode
@@ -26,6 +27,10 @@ UNAUTHORIZED: Final = 3401
 FORBIDDEN: Final = 3403
 REQUEST_TIMEOUT: Final = 3408
 CONFLICT: Final = 3409
+
+
+_STATUSES: Final = frozenset(map(int, HTTPStatus))
+"""Those that are registered: `websockets` cannot say any other."""
 
 
 class CloseCode(NamedTuple):
@@ -85,7 +90,8 @@ def from_http_status(status: int) -> int:
 
 def http_status(code: int) -> int | None:
     """The HTTP status that a close code of Falcon's stands for, if it is one of an error."""
-    return code - 3000 if 3400 <= code < 3600 else None
+    status = code - 3000
+    return status if status >= 400 and status in _STATUSES else None
 
 
 def check_code(code: object) -> int:

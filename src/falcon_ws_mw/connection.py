@@ -47,7 +47,7 @@ class Connection(Sender):
         expires_at: Until when, in POSIX time; `None` for as long as it lives.
         questions: Rights of its client that are being asked for.
         failed_attempts: How often in a row its client has failed to say who it is.
-        is_here: Whether it has got in, so that its user counts as here.
+        is_here: Whether it is accepted, so that its user counts as here.
         deadline: Ends it at a time, unless somebody says anew whose it is.
         hears_expiring: Whether its client is told before that.
         rooms: The rooms it is in. Kept as they were when it ended.
@@ -152,6 +152,7 @@ class Connection(Sender):
             return
         self.state = State.OPEN
         self.direct = self._send
+        self.keeper.let_in(self.id)
         while self._outbox and self.direct is not None:
             self._start(self._outbox.pop().frame)
 

@@ -201,8 +201,6 @@ class Conversation(Authenticating):
     async def _begin(self) -> None:
         """Tell who listens, and see that the peer is not silent for ever."""
         if self._connection.state is not State.CLOSED:  # as after an accept that failed
-            self._connection.keeper.let_in(self._connection.id)
-            self._await_identity()
             inbox = self._ws.inbox
             inbox.in_hand = {}  # as for a handler: if it takes long, the client is read ahead
             try:

@@ -303,6 +303,12 @@ class Handling:
             await self._say_error(error, message_id, binary=binary)
         else:
             await self._say_error(answer, message_id, binary=binary)
+        self._note_failure(responder, answer)
+
+    def _note_failure(
+        self, responder: Responder | None, answer: HTTPError | HTTPStatus | None
+    ) -> None:
+        """A handler has raised, and that has been answered."""
 
     # -- who watches
 

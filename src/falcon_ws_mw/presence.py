@@ -205,4 +205,4 @@ class Presence:
                 sum(map(len, self._untold.values())),
             )
             self._untold.clear()
-            await asyncio.wait([telling], timeout=STOP_SECONDS)
+            await asyncio.wait([telling], timeout=STOP_SECONDS / 10)

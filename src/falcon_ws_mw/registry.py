@@ -219,15 +219,22 @@ class Registry:
             connection.failed_attempts = 0
         if is_another or expires_at is not None:  # else it stays until when it was to
             expire(connection, until)
-        if is_another and connection.is_stranger:
+        if is_another and connection.is_stranger and connection.is_here:
             await_identity(connection)
 
     def let_in(self, connection_id: str) -> None:
-        """A connection has got in: its user counts as here."""
+        """A connection is accepted: its user counts as here, or its client has to say who it is."""
         connection = self.get(connection_id)
+        if connection.is_here:
+            return
         connection.is_here = True
+        self._arrive(connection)
+        if connection.is_stranger:
+            await_identity(connection)
+
+    def _arrive(self, connection: Connection) -> None:
         user_id = connection.user_id
-        if user_id is not None:
+        if user_id is not None and connection.is_here:
             self._close_oldest(user_id, connection)
             self.presence.came_online(user_id)
             self.presence.joined(user_id, connection.rooms)
@@ -273,8 +280,7 @@ class Registry:
         connection.user_id = user_id
         if user_id is not None:
             self.users.add(user_id, connection)
-            if connection.is_here:
-                self.let_in(connection.id)
+            self._arrive(connection)
         if connection.is_stranger:
             self.strangers.add(connection)
         else:

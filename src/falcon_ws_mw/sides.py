@@ -94,7 +94,7 @@ class Keeper:
         self.faults = ClientFaults()
 
     def let_in(self, connection_id: str) -> None:
-        """It has got in, as far as it has not ended."""
+        """It is accepted."""
 
     def blocked(self, connection: Kept) -> None:
         """Its send has just blocked."""

@@ -60,7 +60,7 @@ class Sweep(Keeper):
             self._timer = loop.call_later(INTERVAL_SECONDS, self._look, loop)
 
     def let_in(self, connection_id: str) -> None:
-        """It has got in: its user counts as here."""
+        """It is accepted: its user counts as here."""
         if connection_id in self._connections:
             self._let_in(connection_id)
 

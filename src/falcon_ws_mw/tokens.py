@@ -26,8 +26,8 @@ _BASE64URL: Final = re.compile('[A-Za-z0-9_-]+')
 
 _COOKIE_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_CHALLENGES: Final = ('Bearer error="invalid_request"',)
-"""RFC 6750 §3.1."""
+_B64TOKEN: Final = re.compile(r'[A-Za-z0-9._~+/-]+=*')
+"""What a token in `Authorization` is made of (RFC 6750 §2.1): two headers in one are not."""
 
 
 def bearer_subprotocol(token: str) -> str:
@@ -99,14 +99,13 @@ class TokenMiddleware:
         named = _bearer_of(req.auth) if self._header else None
         if offered is not None and named is not None:
             raise _invalid('the token has to be in Authorization or in a subprotocol, not in both')
-        for source, token in (
-            ('header', named),
-            ('subprotocol', offered),
-            ('cookie', self._in_cookie(req)),
-        ):
-            if token:
-                req.context.token, req.context.token_source = token, source
-                return
+        token, source = named, 'header'
+        if token is None:
+            token, source = offered, 'subprotocol'
+        if token is None:
+            token, source = self._in_cookie(req), 'cookie'
+        if token:
+            req.context.token, req.context.token_source = token, source
 
     def _take_from_subprotocols(
         self, req: falcon.asgi.Request, ws: falcon.asgi.WebSocket
@@ -134,7 +133,12 @@ class TokenMiddleware:
 def _bearer_of(authorization: str | None) -> str | None:
     """The token of an `Authorization` header (RFC 6750 §2.1), `None` if it is of another scheme."""
     scheme, _, credentials = (authorization or '').partition(' ')
-    return credentials.strip() or None if scheme.lower() == 'bearer' else None
+    token = credentials.strip()
+    if scheme.lower() != 'bearer' or not token:
+        return None
+    if not _B64TOKEN.fullmatch(token):
+        raise _invalid('Authorization carries no single token')
+    return token
 
 
 def _decoded(text: str) -> str:
@@ -153,7 +157,7 @@ def _invalid(description: str) -> falcon.HTTPBadRequest:
     return falcon.HTTPBadRequest(
         title='Malformed token',
         description=description,
-        headers={'WWW-Authenticate': ', '.join(_CHALLENGES)},
+        headers={'WWW-Authenticate': 'Bearer error="invalid_request"'},  # RFC 6750 §3.1
     )
 
 
@@ -162,5 +166,5 @@ def cookie_readers(components: Iterable[object]) -> list[str]:
     return [
         type(each).__qualname__
         for each in components
-        if getattr(each, 'authenticates_by_cookie', False) is True
+        if getattr(each, 'authenticates_by_cookie', False)
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from falcon import HTTPConflict, HTTPForbidden, OperationNotAllowed, WebSocketDisconnected
 
+from falcon_ws_mw.errors import NotIdentified
 from falcon_ws_mw.falcon_socket import FalconSocket
 from falcon_ws_mw.requests import Requests
 from falcon_ws_mw.rights import DECLARATION, DENIALS, JOIN, PUBLISH, SUBSCRIBE, Question
@@ -283,6 +284,7 @@ class WebSocket(FalconSocket):
         Raises:
             HTTPForbidden: Unless the answer is `True`.
             HTTPConflict: If that happens ten times.
+            NotIdentified: If it has yet to be identified (`ws_authenticate_by`).
             OperationNotAllowed: If the resource has no `ws_authorize`.
             WebSocketDisconnected: If the server has closed the connection, as by a kick, or the
                 conversation is over.
@@ -302,6 +304,8 @@ class WebSocket(FalconSocket):
 
     async def _is_allowed(self, action: str, question: Question) -> bool:
         connection = self._connection
+        if connection.is_stranger:
+            raise NotIdentified(connection.settings.authenticate_by or '')
         # Who has been kicked may nothing any more. Who has left by himself may have said it before.
         if self.resource is None or connection.hung_up or self._table.authorize is None:
             raise WebSocketDisconnected(connection.close_code)
