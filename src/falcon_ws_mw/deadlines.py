@@ -6,7 +6,6 @@ Each has one deadline at most. Whoever identifies it takes that away, or puts an
 from __future__ import annotations
 
 from datetime import datetime
-import logging
 import math
 import time
 from typing import Final
@@ -18,8 +17,6 @@ from falcon_ws_mw.envelope import EXPIRING
 from falcon_ws_mw.errors import IdentityExpired
 from falcon_ws_mw.errors.base import shortened
 from falcon_ws_mw.sides import State
-
-logger = logging.getLogger('falcon_ws_mw')
 
 _CENTURY_SECONDS: Final = 100 * 365 * 86_400
 

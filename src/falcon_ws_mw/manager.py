@@ -101,11 +101,12 @@ class WebSocketConnectionManager(Addressing):
         return self.listeners.add('error', listener)
 
     def on_user_online(self, listener: AnyListener) -> AnyListener:
-        """Have a function called when a user's first connection is identified.
+        """Have a function called when a user's first connection is accepted.
 
         That of his second device is nothing new. Listeners of users are called one after the other,
-        in the order of what happened, in a task of their own. What they raise is logged; after 30 s
-        they are cancelled, since all others wait behind them. Fit as decorators.
+        in a task of their own: of each user in the order of what happened, of several users in
+        turn. What they raise is logged; after 30 s they are cancelled, since all others wait behind
+        them. Fit as decorators.
 
         Args:
             listener: A function, or a coroutine function, of `(user_id)`.
