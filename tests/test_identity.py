@@ -131,7 +131,7 @@ async def test_a_real_token_of_three_seconds_is_renewed_in_band_or_ends(
         who = await ask(client, 'who')
         told = await client.receive()
         assert told['type'] == 'expiring'
-        assert 1 < told['payload']['expires_in'] <= 1.5
+        assert 0.5 < told['payload']['expires_in'] <= 1.5
         assert await renew(client, expires_at=time.time() + 3) == [
             'ada',
             pytest.approx(time.time() + 3, abs=1),
@@ -140,7 +140,7 @@ async def test_a_real_token_of_three_seconds_is_renewed_in_band_or_ends(
         assert (await client.receive())['type'] == 'expiring'
         assert await ask(client, 'who') == who
         assert (await end_of(client))[0] == 3401
-        assert 4 < time.monotonic() - begun < 6
+        assert 4 < time.monotonic() - begun < 8
     assert logs.lines == []
 
 
