@@ -370,7 +370,7 @@ async def test_the_door_of_the_lifecycle_page_greets_and_says_who_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def headers(user: str) -> dict[str, str]:
-        return {'Authorization': f'Bearer {user}'}
+        return {'Authorization': f'Bearer token-of-{user}'}
 
     async with (
         ASGIConductor(Page(DOCS / 'lifecycle.md', monkeypatch).apps[0]) as conductor,
@@ -1289,6 +1289,12 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     ),
     'an unknown `ws_…` class attribute': lambda: app_of(on_ws_x=handler, ws_limit=1),
     'a `ws_…` setting of a wrong kind': lambda: app_of(on_ws_x=handler, ws_slow_consumer='wait'),
+    'a method that is nearly called `ws_authorize`': lambda: app_of(
+        on_ws_x=handler, ws_authorise=handler
+    ),
+    "`user_limit_policy='close_oldest'` without `max_connections_per_user`": lambda: install(
+        falcon.asgi.App(), user_limit_policy='close_oldest'
+    ),
     'a policy that is none of its words, in `install`': lambda: install(
         falcon.asgi.App(), disconnect_policy=cast('Any', 'wait')
     ),
@@ -1769,6 +1775,10 @@ async def refuse_by_right(self: object, req: object, ws: Any) -> None:
     await ws.join_room('secret')
 
 
+async def refuse_by_room(self: object, req: object, ws: Any) -> None:
+    raise NotIdentified('authenticate')
+
+
 async def refuse_by_time(self: object, req: object, ws: Any) -> None:
     await ws.identify('ada', 1)
 
@@ -1804,6 +1814,11 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
         refuse_by_right,
         403,
         'you may not join',
+    ),
+    '`ws.join_room` before `ws.identify`, on a route that wants to know first': (
+        refuse_by_room,
+        401,
+        '"Not identified"',
     ),
     '`ws.identify` by what has expired': (refuse_by_time, 401, '"Identity expired"'),
     '`ws.identify` of a user who has `max_connections_per_user`': (

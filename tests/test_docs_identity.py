@@ -83,8 +83,8 @@ async def test_a_token(apps: Any) -> None:
     next(apps)
     async with serve(next(apps)) as served:
         ways: list[dict[str, Any]] = [
-            {'additional_headers': {'Authorization': 'Bearer secret-of-ada'}},
-            {'subprotocols': ['falcon-ws.v1', bearer_subprotocol('secret-of-ada')]},
+            {'additional_headers': {'Authorization': 'Bearer token-of-ada'}},
+            {'subprotocols': ['falcon-ws.v1', bearer_subprotocol('token-of-ada')]},
         ]
         for options in ways:
             async with served.client('/rooms/r', **options) as client:
@@ -107,9 +107,9 @@ async def test_the_desk_wants_to_know_first(apps: Any) -> None:
     async with serve(next(apps)) as served, served.client('/desk') as client:
         assert (await ask(client, 'say', {'text': 'hi'}))['status'] == 401
         assert (await ask(client, 'authenticate', {'token': 'forged'}))['status'] == 401
-        assert await ask(client, 'authenticate', {'token': 'secret-of-bob'}) == {'user': 'bob'}
+        assert await ask(client, 'authenticate', {'token': 'token-of-ada'}) == {'user': 'ada'}
         await client.send({'type': 'say', 'payload': {'text': 'hi'}})
-        assert (await client.receive())['payload'] == {'by': 'bob', 'text': 'hi'}
+        assert (await client.receive())['payload'] == {'by': 'ada', 'text': 'hi'}
 
 
 def test_the_table_of_strangers_has_the_defaults() -> None:
@@ -188,9 +188,11 @@ async def test_logging_out_closes_all(page: Page) -> None:
     app = page.apps[2]
     async with serve(app) as served, served.client('/rooms/r', additional_headers=ADA) as client:
         async with httpx.AsyncClient() as http:
-            answer = await http.post(f'{served.http}/logout/ada')
+            assert (await http.post(f'{served.http}/logout')).status_code == 401
+            answer = await http.post(f'{served.http}/logout', headers=ADA)
         assert answer.json() == {'closed': 1}
         assert await client.closed() == 3401
+        assert await is_refused(served, '/rooms/r', additional_headers=ADA) == 401
 
 
 def test_the_codes_say_whether_to_come_back() -> None:
@@ -234,11 +236,14 @@ async def test_the_club_lets_in_whom_it_knows(page: Page) -> None:
         assert (await ask(bob, 'enter', 'attic'))['status'] == 403
         assert await ask(bob, 'enter', 'garden') is None
         assert await ask(ada, 'enter', 'garden') is None
+        for room in ('attic', None, ['garden']):
+            assert (await ask(bob, 'write', {'room': room}))['status'] == 403
+        assert (await ask(bob, 'write', {}))['status'] == 403
         await bob.send({'type': 'write', 'payload': {'room': 'garden', 'text': 'hi'}})
         assert (await ada.receive())['payload']['text'] == 'hi'
         assert (await bob.receive())['payload']['text'] == 'hi'
-        await page.names['expel'](manager, 'bob', 'garden')
-        assert await manager.get_users_in_room('garden') == {'ada': 1}
+        await page.names['expel'](manager, 'bob', 'club:garden')
+        assert await manager.get_users_in_room('club:garden') == {'ada': 1}
         assert (await ask(bob, 'enter', 'garden'))['status'] == 403
 
 

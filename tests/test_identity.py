@@ -633,6 +633,11 @@ async def test_to_renew_is_not_one_more() -> None:
         await ask(client, 'who')
 
 
+def test_a_policy_for_too_many_where_none_is_too_many_stops_the_start() -> None:
+    with pytest.raises(ConfigurationError, match='name limits=Limits.max_connections_per_user'):
+        install(falcon.asgi.App(), user_limit_policy='close_oldest')
+
+
 def test_a_policy_that_is_none_stops_the_start() -> None:
     with pytest.raises(ConfigurationError, match=r"user_limit_policy='newest'.*'close_oldest'"):
         install(falcon.asgi.App(), user_limit_policy='newest')  # type: ignore[arg-type]

@@ -485,6 +485,35 @@ async def test_a_hook_on_a_message_says_no_by_a_403() -> None:
 # -- what stops the start
 
 
+@pytest.mark.parametrize('name', ['ws_authorise', 'ws_authorized', 'ws_autorize', 'ws_authorize_'])
+def test_one_that_is_nearly_called_like_it_stops_the_start(name: str) -> None:
+    """Else a slip of the pen would let everybody in."""
+
+    async def may(self: Any, ws: WebSocket, action: str, name: str) -> bool:
+        return False
+
+    async def handle(self: Any, ws: WebSocket) -> None: ...
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', type('Slip', (), {'on_ws_x': handle, name: may})())
+
+    with pytest.raises(ConfigurationError, match=rf'Slip\.{name} .*ws_authorize'):
+        app.check_websockets()
+
+
+def test_other_methods_of_ones_own_may_begin_alike() -> None:
+    class Own:
+        async def on_ws_x(self, ws: WebSocket) -> None: ...
+
+        def ws_audit(self) -> None: ...
+
+        def ws_authors(self) -> None: ...
+
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', Own())
+    app.check_websockets()
+
+
 class Sync:
     def ws_authorize(self, ws: WebSocket, action: str, name: str) -> bool:
         return True

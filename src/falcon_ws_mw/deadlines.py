@@ -39,7 +39,7 @@ def posix_time(expires_at: float | datetime | None) -> float | None:
     if not math.isfinite(seconds):
         raise ValueError(
             f'expires_at={shortened(expires_at)}: expected seconds since 1970, as in the claim '
-            '`exp` of a JWT, or a datetime with a time zone, or None or math.inf for never'
+            '`exp` of a JWT, or a datetime with a time zone, or math.inf for never'
         )
     now = time.time()
     if seconds <= now:

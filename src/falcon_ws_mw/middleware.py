@@ -150,6 +150,11 @@ class WebSocketDispatchMiddleware(WrapperGuard):
         if not isinstance(limits, (Limits, type(None))):
             raise ConfigurationError(f'limits={limits!r}: expected a falcon_ws_mw.Limits')
         self.limits = limits or DEFAULT_LIMITS
+        if user_limit_policy != 'refuse' and self.limits.max_connections_per_user is None:
+            raise ConfigurationError(
+                f'user_limit_policy={user_limit_policy!r} says what one connection too many of a '
+                'user does, and none is too many: name limits=Limits(max_connections_per_user=…)'
+            )
         self.proxies = Proxies(trusted_proxies)
         self._admission = Admission(manager, self.limits, self.proxies)
         self.routes = Routes(

@@ -17,6 +17,9 @@ from falcon_ws_mw.signatures import place
 Authorize: TypeAlias = Callable[[Any, Any, str, str], Awaitable[bool]]
 """Called with the resource, the `ws`, the action and the name."""
 
+AUTHORIZE: Final = 'ws_authorize'
+"""What that method is called."""
+
 JOIN: Final = 'join'
 SUBSCRIBE: Final = 'subscribe'
 PUBLISH: Final = 'publish'
@@ -56,11 +59,11 @@ def authorizer_of(cls: type) -> Authorize | None:
     Raises:
         ConfigurationError: If it cannot be called, or not awaited.
     """
-    authorize: Any = getattr(cls, 'ws_authorize', None)
+    authorize: Any = getattr(cls, AUTHORIZE, None)
     if authorize is None:
         return None
-    where = f'{place(authorize, cls)}: {cls.__qualname__}.ws_authorize'
-    static = inspect.getattr_static(cls, 'ws_authorize')
+    where = f'{place(authorize, cls)}: {cls.__qualname__}.{AUTHORIZE}'
+    static = inspect.getattr_static(cls, AUTHORIZE)
     if isinstance(static, (staticmethod, classmethod)) or not inspect.iscoroutinefunction(
         authorize
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 import inspect
 import re
 from typing import Any, Final, get_args
@@ -18,6 +19,7 @@ from falcon_ws_mw.options import (
     SlowConsumer,
 )
 from falcon_ws_mw.origins import OriginRule
+from falcon_ws_mw.rights import AUTHORIZE
 from falcon_ws_mw.signatures import place
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -123,6 +125,39 @@ def read_settings(cls: type, app: RouteSettings) -> RouteSettings:
     Raises:
         ConfigurationError: For an attribute that is no setting, or whose value is none.
     """
+    found = _found(cls)
+    limits: Limits = found.pop('limits', Limits())
+    for name in sorted(limits.named & _LIMITS_OF_THE_APP):
+        raise ConfigurationError(
+            f'{place(cls)}: {cls.__qualname__}.ws_limits names {name}, which counts all '
+            'connections of the app: give it to install(app, limits=Limits(…))'
+        )
+    named = limits.named | frozenset(found)
+    if 'subprotocols' in found:
+        found['subprotocols'] = _by_name(found['subprotocols'])
+    if 'allowed_origins' in found:
+        found['allowed_origins'] = _origins(cls, found['allowed_origins'])
+    asks_rights = getattr(cls, AUTHORIZE, None) is not None
+    settings = replace(
+        app, limits=limits.over(app.limits), asks_rights=asks_rights, named=named, **found
+    )
+    # Any route speaks it to whom it knows nothing better; these have something to say in it.
+    needs_it = (
+        settings.heartbeat_seconds is not None
+        or settings.authenticate_by is not None
+        or found.get('expiry_notice_seconds') is not None
+    )
+    if not needs_it or CLIENT_PROTOCOL in settings.subprotocols:
+        return settings
+    return replace(settings, subprotocols={**settings.subprotocols, CLIENT_PROTOCOL: None})
+
+
+def _found(cls: type) -> dict[str, Any]:
+    """What a class says by attributes, without the `ws_`.
+
+    Raises:
+        ConfigurationError: For one that is no setting, or whose value is none.
+    """
     found: dict[str, Any] = {}
     for name in dir(cls):
         if not name.startswith('ws_'):
@@ -140,30 +175,18 @@ def read_settings(cls: type, app: RouteSettings) -> RouteSettings:
                 f'{place(cls)}: {cls.__qualname__}.{name} is no setting of the library: '
                 f'there are {", ".join(_SETTINGS)}; rename it if it is yours'
             )
-    limits: Limits = found.pop('limits', Limits())
-    for name in sorted(limits.named & _LIMITS_OF_THE_APP):
+        elif name != AUTHORIZE:
+            _check_not_misspelt(cls, name)
+    return found
+
+
+def _check_not_misspelt(cls: type, name: str) -> None:
+    """Refuse a method that is nearly called like the one that guards: nobody would ask it."""
+    if get_close_matches(name, [AUTHORIZE], cutoff=0.8):
         raise ConfigurationError(
-            f'{place(cls)}: {cls.__qualname__}.ws_limits names {name}, which counts all '
-            'connections of the app: give it to install(app, limits=Limits(…))'
+            f'{place(cls)}: {cls.__qualname__}.{name} is asked by nobody: {AUTHORIZE} is; rename '
+            'it to that, or to something else if it is yours'
         )
-    named = limits.named | frozenset(found)
-    if 'subprotocols' in found:
-        found['subprotocols'] = _by_name(found['subprotocols'])
-    if 'allowed_origins' in found:
-        found['allowed_origins'] = _origins(cls, found['allowed_origins'])
-    asks_rights = getattr(cls, 'ws_authorize', None) is not None
-    settings = replace(
-        app, limits=limits.over(app.limits), asks_rights=asks_rights, named=named, **found
-    )
-    # Any route speaks it to whom it knows nothing better; these have something to say in it.
-    needs_it = (
-        settings.heartbeat_seconds is not None
-        or settings.authenticate_by is not None
-        or found.get('expiry_notice_seconds') is not None
-    )
-    if not needs_it or CLIENT_PROTOCOL in settings.subprotocols:
-        return settings
-    return replace(settings, subprotocols={**settings.subprotocols, CLIENT_PROTOCOL: None})
 
 
 def _origins(cls: type, value: Any) -> OriginRule:
