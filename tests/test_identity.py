@@ -634,7 +634,7 @@ async def test_to_renew_is_not_one_more() -> None:
 
 
 def test_a_policy_for_too_many_where_none_is_too_many_stops_the_start() -> None:
-    with pytest.raises(ConfigurationError, match='name limits=Limits.max_connections_per_user'):
+    with pytest.raises(ConfigurationError, match=r'name limits=Limits\(max_connections_per_user'):
         install(falcon.asgi.App(), user_limit_policy='close_oldest')
 
 

@@ -182,7 +182,7 @@ def _found(cls: type) -> dict[str, Any]:
 
 def _check_not_misspelt(cls: type, name: str) -> None:
     """Refuse a method that is nearly called like the one that guards: nobody would ask it."""
-    if get_close_matches(name, [AUTHORIZE], cutoff=0.8):
+    if get_close_matches(name, [AUTHORIZE], cutoff=0.85):
         raise ConfigurationError(
             f'{place(cls)}: {cls.__qualname__}.{name} is asked by nobody: {AUTHORIZE} is; rename '
             'it to that, or to something else if it is yours'
