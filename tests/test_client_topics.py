@@ -108,6 +108,39 @@ async def test_who_has_subscribed_hears_what_is_published(
     assert logs.lines == []
 
 
+async def test_who_leaves_while_his_right_is_asked_for_is_no_error(logs: Logs) -> None:
+    asked, goes_on = asyncio.Event(), asyncio.Event()
+    handled: list[Exception] = []
+
+    class Slow(Ticker):
+        async def ws_authorize(self, ws: WebSocket, action: str, name: str) -> Any:
+            asked.set()
+            await goes_on.wait()
+            return True
+
+    async def handle(req: Any, resp: Any, error: Exception, params: Any, **more: Any) -> None:
+        handled.append(error)
+
+    resource = Slow()
+    app = install(falcon.asgi.App())
+    app.add_route('/ws', resource)
+    app.add_error_handler(Exception, handle)
+    async with serve(app) as served:
+        async with served.client('/ws') as client:
+            await client.send({'type': 'subscribe', 'payload': {'topic_filter': 'a'}})
+            await asked.wait()
+        (ws,) = app.ws_connection_manager.connections.values() or (None,)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while ws is not None and not ws.closed:
+                await asyncio.sleep(0.01)
+            goes_on.set()
+            assert await resource.ends.get() == frozenset()
+        stats = app.ws_connection_manager.stats()
+    assert handled == []
+    assert (stats.errors, stats.topic_filters) == ({}, 0)
+    assert logs.lines == []
+
+
 async def test_overlapping_filters_deliver_once() -> None:
     async with ticking() as (client, manager):
         for topic_filter in ('a/#', 'a/+', 'a/b', '#', 'a/b'):

@@ -64,6 +64,8 @@ def with_client_topics(cls: type, table: ResponderTable) -> ResponderTable:
         """
         topic_filter = _filter_of(payload)
         await ws.authorize(SUBSCRIBE, topic_filter)
+        if ws.closed:  # its client has left meanwhile
+            raise falcon.WebSocketDisconnected
         filters = ws.topic_filters
         if limit is not None and len(filters) >= limit and topic_filter not in filters:
             raise falcon.HTTPTooManyRequests(

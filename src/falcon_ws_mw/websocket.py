@@ -283,7 +283,7 @@ class WebSocket(FalconSocket):
 
         Raises:
             HTTPForbidden: Unless the answer is `True`.
-            HTTPConflict: If that happens ten times.
+            HTTPConflict: If it has been put ten times, and something had changed each time.
             NotIdentified: If it has yet to be identified (`ws_authenticate_by`).
             OperationNotAllowed: If the resource has no `ws_authorize`.
             WebSocketDisconnected: If the server has closed the connection, as by a kick, or the
