@@ -20,6 +20,37 @@ def calendar_time() -> float:
     return float(vars(deadlines)['time'].time())
 
 
+class Looks:
+    """Waits for the sweep to look at everything once more, from its beginning."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have sweeps look a hundred times a second, and hear of each look."""
+        look = Sweep._look
+
+        def look_and_tell(sweep: Sweep, loop: asyncio.AbstractEventLoop) -> None:
+            waiting, self._waiting = self._waiting, []  # who comes later waits for the next look
+            look(sweep, loop)
+            loop.call_soon(_tell, waiting)  # behind the task that the sweep may have started
+
+        monkeypatch.setattr('falcon_ws_mw.sweep.INTERVAL_SECONDS', 0.01)
+        monkeypatch.setattr(Sweep, '_look', look_and_tell)
+
+    async def one(self) -> None:
+        looked = asyncio.get_running_loop().create_future()
+        self._waiting.append(looked)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await looked
+
+
+def _tell(waiting: list[asyncio.Future[None]]) -> None:
+    for each in waiting:
+        if not each.done():
+            each.set_result(None)
+
+
 class Clocks:
     """The two clocks that deadlines and presence go by, and the sweep that looks at them.
 
@@ -31,7 +62,7 @@ class Clocks:
     def __init__(self) -> None:
         self.passed = 1_000.0
         self.calendar = NOON
-        self._waiting: list[asyncio.Future[None]] = []
+        self.looks = Looks()
 
     def monotonic(self) -> float:
         return self.passed
@@ -39,18 +70,9 @@ class Clocks:
     def time(self) -> float:
         return self.calendar
 
-    def looked(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            if not each.done():
-                each.set_result(None)
-
     async def are_seen(self) -> None:
         """Wait until the sweep has looked at them, and done what was due."""
-        looked = asyncio.get_running_loop().create_future()
-        self._waiting.append(looked)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await looked
+        await self.looks.one()
 
     async def pass_by(self, seconds: float) -> None:
         """So much time goes by, on both."""
@@ -66,14 +88,8 @@ class Clocks:
 
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    clocks, look = Clocks(), Sweep._look
-
-    def look_and_tell(self: Sweep, loop: asyncio.AbstractEventLoop) -> None:
-        look(self, loop)
-        loop.call_soon(clocks.looked)  # behind the task that the sweep may have started
-
-    monkeypatch.setattr('falcon_ws_mw.sweep.INTERVAL_SECONDS', 0.01)
-    monkeypatch.setattr(Sweep, '_look', look_and_tell)
+    clocks = Clocks()
+    clocks.looks.watch(monkeypatch)
     for module in ('sweep', 'deadlines'):
         monkeypatch.setattr(f'falcon_ws_mw.{module}.time', clocks)
     monkeypatch.setattr('falcon_ws_mw.presence.monotonic', clocks.monotonic)

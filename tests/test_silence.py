@@ -26,9 +26,9 @@ from falcon_ws_mw import (
     parallel,
 )
 from falcon_ws_mw.silence import Watch
-from falcon_ws_mw.sweep import Sweep
 
 from .asyncapi_tools import unavailable
+from .clocks import Looks
 from .conftest import Logs
 from .servers import PATIENCE_SECONDS, Client, serve
 from .test_servers import SERVERS
@@ -51,37 +51,19 @@ class Time:
 
     def __init__(self) -> None:
         self.now = 1_000.0
-        self._waiting: list[asyncio.Future[None]] = []
-
-    def looked(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            if not each.done():
-                each.set_result(None)
-
-    async def one_look(self) -> None:
-        looked = asyncio.get_running_loop().create_future()
-        self._waiting.append(looked)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await looked
+        self.looks = Looks()
 
     async def passes(self, seconds: float) -> None:
         """What was said until now has been seen; then so much time goes by, and is seen too."""
-        await self.one_look()
+        await self.looks.one()
         self.now += seconds
-        await self.one_look()
+        await self.looks.one()
 
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    time, sweep, watch = Time(), Sweep._look, Watch.look
-
-    def look_at_all(self: Sweep, loop: asyncio.AbstractEventLoop) -> None:
-        sweep(self, loop)
-        loop.call_soon(time.looked)  # behind a task that the sweep may have started
-
-    monkeypatch.setattr('falcon_ws_mw.sweep.INTERVAL_SECONDS', 0.01)
-    monkeypatch.setattr(Sweep, '_look', look_at_all)
+    time, watch = Time(), Watch.look
+    time.looks.watch(monkeypatch)
     monkeypatch.setattr(Watch, 'look', lambda self, now: watch(self, time.now))
     return time
 
