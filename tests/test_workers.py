@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from falcon_ws_mw import workers
+from falcon_ws_mw.backoff import Backoff
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import RestartPolicy
-from falcon_ws_mw.workers import Backoff, Worker, WorkerSupervisor
+from falcon_ws_mw.workers import Worker, WorkerSupervisor
 
 from .conftest import shown
 from .servers import PATIENCE_SECONDS

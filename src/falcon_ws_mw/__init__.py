@@ -4,6 +4,7 @@ from falcon_ws_mw.close_codes import CLOSE_CODES, CloseCode
 from falcon_ws_mw.decoding import Decoding
 from falcon_ws_mw.envelope import Envelope, Message, MessageEnvelope
 from falcon_ws_mw.errors import (
+    BackendUnavailable,
     ConfigurationError,
     ConnectionNotFound,
     FalconWebSocketError,
@@ -16,6 +17,7 @@ from falcon_ws_mw.errors import (
     MessageTooBig,
     NotIdentified,
     OutboxFull,
+    RemoteCallError,
     ReplyError,
     ReplyTimeout,
     TooManyConnections,
@@ -32,7 +34,7 @@ from falcon_ws_mw.lifespan import WebSocketLifespan
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.middleware import WebSocketDispatchMiddleware
 from falcon_ws_mw.options import Limits
-from falcon_ws_mw.reports import DeliveryReport, ManagerStats, WorkerStats
+from falcon_ws_mw.reports import BackendHealth, DeliveryReport, Gap, ManagerStats, WorkerStats
 from falcon_ws_mw.resource import WebSocketResource
 from falcon_ws_mw.responders import handles_message, parallel
 from falcon_ws_mw.sends import sends
@@ -44,6 +46,8 @@ __version__ = '0.1.0'
 
 __all__ = [
     'CLOSE_CODES',
+    'BackendHealth',
+    'BackendUnavailable',
     'CloseCode',
     'ConfigurationError',
     'ConnectionNotFound',
@@ -51,6 +55,7 @@ __all__ = [
     'DeliveryReport',
     'Envelope',
     'FalconWebSocketError',
+    'Gap',
     'IdentityExpired',
     'InvalidCloseCode',
     'InvalidName',
@@ -64,6 +69,7 @@ __all__ = [
     'MessageTooBig',
     'NotIdentified',
     'OutboxFull',
+    'RemoteCallError',
     'ReplyError',
     'ReplyTimeout',
     'TokenMiddleware',

@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
+import math
+from typing import Any, Final
 
 from falcon import OperationNotAllowed
 
+from falcon_ws_mw.backends import Backend, open_backend
+from falcon_ws_mw.calls import ANSWER_SECONDS, Operation
+from falcon_ws_mw.channels import Kind
+from falcon_ws_mw.cluster import Cluster
 from falcon_ws_mw.codec import Codecs
+from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.envelope import Sendable
 from falcon_ws_mw.errors import ConnectionNotFound
 from falcon_ws_mw.fanout import Fanout
-from falcon_ws_mw.listeners import Listeners
-from falcon_ws_mw.options import SlowConsumer
-from falcon_ws_mw.presence import Presence
-from falcon_ws_mw.registry import Registry
+from falcon_ws_mw.gaps import Gaps
+from falcon_ws_mw.occasions import Occasions
+from falcon_ws_mw.options import DEFAULT_LIMITS, OutagePolicy, SlowConsumer
+from falcon_ws_mw.packets import Variant
+from falcon_ws_mw.payloads import plain
 from falcon_ws_mw.reports import DeliveryReport
 from falcon_ws_mw.sides import State
 from falcon_ws_mw.sweep import Sweep
-from falcon_ws_mw.topics import check_topic
+
+_A_DAY: Final = 86_400.0
 
 
-class Addressing:
+class Addressing(Occasions):
     """Sends to connections by what they are known by.
 
     Args:
+        backend: What links the processes of the app.
         presence_debounce_seconds: How long after a user's last connection he has left.
+        outage_policy: What broadcasts do while that is away.
     """
 
-    def __init__(self, presence_debounce_seconds: float) -> None:
-        self.listeners = Listeners()
-        """Who is told of connections and users, by `on_connect` and its like."""
-        self.presence = Presence(self.listeners, presence_debounce_seconds)
-        """Who is to be told of users."""
-        self._registry = registry = Registry(self.presence)
+    def __init__(
+        self,
+        backend: str | Backend,
+        presence_debounce_seconds: float,
+        outage_policy: OutagePolicy,
+    ) -> None:
+        super().__init__(presence_debounce_seconds)
+        self.backend: Backend = open_backend(backend)
+        registry = self._registry
         self._connections = registry.connections
         self._sweep = self.presence.keeper = Sweep(
             self._connections, registry.let_in, registry.remove
@@ -43,6 +56,57 @@ class Addressing:
         self.faults = self._sweep.faults
         """Where the log is told of clients."""
         self._fanout = Fanout(registry, self.counters)
+        self._cluster: Cluster | None = None
+        if self.backend.is_shared:
+            self._cluster = Cluster(
+                self.backend,
+                registry,
+                self._fanout,
+                self.counters,
+                Gaps(self.listeners, self.faults),
+                self.faults,
+                self._operations(),
+                outage_policy,
+            )
+
+    def _operations(self) -> dict[str, Operation]:
+        """What other processes may ask of this one."""
+        return {'send': self._send_here, 'request': self._request_here}
+
+    async def _settled(self, kind: Kind, name: str) -> None:
+        """Wait until what other processes send to a name arrives."""
+        if self._cluster is not None:
+            await self._cluster.settled(kind, name)
+
+    async def _spread(
+        self,
+        kind: Kind,
+        names: str | Iterable[str],
+        message: Sendable,
+        exclude_ids: Iterable[str] = (),
+        *,
+        coalesce: Hashable = None,
+        slow_consumer: SlowConsumer | None = None,
+    ) -> DeliveryReport:
+        if self._cluster is not None:
+            members = self._registry.under(kind, names)  # says what is wrong with the names
+            return await self._cluster.spread(
+                kind,
+                (names,) if isinstance(names, str) else names,
+                members,
+                message,
+                exclude_ids,
+                coalesce=coalesce,
+                slow_consumer=slow_consumer,
+            )
+        key = None if coalesce is None else (kind, names, coalesce)
+        return self._fanout.send(
+            self._registry.under(kind, names),
+            message,
+            exclude_ids,
+            slow_consumer=slow_consumer,
+            key=key,
+        )
 
     @property
     def codecs(self) -> Codecs:
@@ -70,10 +134,22 @@ class Addressing:
             TypeError: If the message cannot be encoded.
             MessageTooBig: If it is longer than the connection's outbox.
         """
+        if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
+            return DeliveryReport(*await self._cluster.ask(connection_id, 'send', message=message))
         connection = self._registry.get(connection_id)
-        report = self._fanout.send([connection], message)
+        return self._reported(connection, self._fanout.send([connection], message))
+
+    async def _send_here(
+        self, connection_id: str, *, variants: tuple[Variant, ...]
+    ) -> tuple[int, int]:
+        connection = self._registry.get(connection_id)
+        report = self._reported(connection, self._fanout.deliver([connection], variants))
+        return report.queued, report.dropped
+
+    @staticmethod
+    def _reported(connection: Connection, report: DeliveryReport) -> DeliveryReport:
         if report.dropped and connection.state not in {State.HANDSHAKE, State.OPEN}:
-            raise ConnectionNotFound(connection_id)
+            raise ConnectionNotFound(connection.id)
         return report
 
     async def request_connection(
@@ -99,14 +175,31 @@ class Addressing:
             ConnectionNotFound: If there is no such connection.
             OperationNotAllowed: If nobody of the library reads what its client says
                 (`add_connection`). Else raises like `ws.request`.
+            BackendUnavailable: If it is another process's, and that does not answer.
         """
+        if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
+            seconds = DEFAULT_LIMITS.request_timeout_seconds if timeout is None else timeout
+            seconds = min(seconds or math.inf, _A_DAY)
+            return await self._cluster.ask(
+                connection_id,
+                'request',
+                type,
+                plain(payload),
+                seconds,
+                seconds=seconds + ANSWER_SECONDS,
+            )
+        return await self._request_here(connection_id, type, payload, timeout)
+
+    async def _request_here(
+        self, connection_id: str, type: str, payload: Any, timeout_seconds: float | None
+    ) -> Any:
         connection = self._registry.get(connection_id)
         websocket: Any = connection.websocket
         if connection.reader is None:
             raise OperationNotAllowed(
                 f'connection {connection_id!r} was added by hand, and its own loop reads it'
             )
-        return await websocket.request(type, payload, timeout=timeout)
+        return await websocket.request(type, payload, timeout=timeout_seconds)
 
     # -- to many
 
@@ -143,10 +236,8 @@ class Addressing:
         """
         if not isinstance(room, str) and isinstance(room, Iterable):
             room = frozenset(room)
-        members = self._registry.rooms.under('room', room)
-        key = None if coalesce is None else ('room', room, coalesce)
-        return self._fanout.send(
-            members, message, exclude_ids, slow_consumer=slow_consumer, key=key
+        return await self._spread(
+            'room', room, message, exclude_ids, coalesce=coalesce, slow_consumer=slow_consumer
         )
 
     async def broadcast(self, message: Sendable, exclude_ids: Iterable[str] = ()) -> DeliveryReport:
@@ -154,7 +245,7 @@ class Addressing:
 
         Not to those that have yet to say who they are, on routes with `ws_authenticate_by`.
         """
-        return self._fanout.send(self._registry.those_known(), message, exclude_ids)
+        return await self._spread('all', (), message, exclude_ids)
 
     async def publish(
         self,
@@ -179,18 +270,16 @@ class Addressing:
             TypeError: If the message cannot be encoded; then nobody gets it.
             MessageTooBig: If it is longer than the outbox of everybody who would get it.
         """
-        members = self._registry.topics.members(check_topic(topic))
-        key = None if coalesce is None else ('topic', topic, coalesce)
-        return self._fanout.send(
-            members, message, exclude_ids, slow_consumer=slow_consumer, key=key
+        return await self._spread(
+            'topic', topic, message, exclude_ids, coalesce=coalesce, slow_consumer=slow_consumer
         )
 
     async def send_to_user(self, user_id: str, message: Sendable) -> DeliveryReport:
         """Send to all connections of a user. Else like `broadcast_to_room`."""
-        return self._fanout.send(self._registry.users.under('user', user_id), message)
+        return await self._spread('user', user_id, message)
 
     async def broadcast_to_users(
         self, user_ids: Iterable[str], message: Sendable
     ) -> DeliveryReport:
         """Send to all connections of several users. Else like `broadcast_to_room`."""
-        return self._fanout.send(self._registry.users.under('user', user_ids), message)
+        return await self._spread('user', frozenset(user_ids), message)

@@ -21,6 +21,7 @@ from falcon_ws_mw.envelope import (
     Sendable,
     is_id,
     types_of_answers,
+    wire_name,
 )
 from falcon_ws_mw.errors import InvalidPayload, MalformedMessage, UnhandledMessage
 from falcon_ws_mw.frames import Frame, binary_frame, frame_of, text_frame
@@ -308,6 +309,10 @@ class Codecs:
         if codec is None:
             codec = self._by_envelope[_key(envelope)] = self.default.speaking(envelope)
         return codec
+
+    def by_wire_name(self) -> dict[str, Codec]:
+        """The codecs that have been asked for, by what other processes call their envelopes."""
+        return {wire_name(codec.envelope): codec for codec in self._by_envelope.values()}
 
 
 def _key(envelope: AnyEnvelope) -> object:

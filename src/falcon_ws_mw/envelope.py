@@ -245,6 +245,13 @@ def types_of_answers(envelope: AnyEnvelope) -> tuple[str, str]:
     return REPLY, ERROR
 
 
+def wire_name(envelope: AnyEnvelope) -> str:
+    """What other processes call an envelope: equal ones alike, one of the app's by its class."""
+    if isinstance(envelope, Envelope):
+        return repr(envelope)
+    return f'{type(envelope).__module__}.{type(envelope).__qualname__}'
+
+
 def error_payload(error: falcon.HTTPError) -> dict[str, Any]:
     """What an error message carries: Falcon's own description of the error, and its status."""
     return {'status': error.status_code, **error.to_dict()}

@@ -2,10 +2,10 @@
 
 What names somebody at fault is answered with a status of its own, without a traceback: the app's
 own `HTTPError`, a name that a client may have given, a client that is not known (401), one that
-wants more rooms or connections than it may have (429), and the client itself, where it answered a
-request of the server with an error (502) or not at all (504). Everything else is a crash (500),
-`TooManyRequests` included: how much is asked at once is the app's doing. So is an exception group,
-whatever it holds.
+wants more rooms or connections than it may have (429), a backend that is away (503), and the client
+itself, where it answered a request of the server with an error (502) or not at all (504).
+Everything else is a crash (500), `TooManyRequests` included: how much is asked at once is the app's
+doing. So is an exception group, whatever it holds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from falcon import HTTPError, HTTPStatus, WebSocketDisconnected
 
 from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.errors import (
+    BackendUnavailable,
     ConnectionNotFound,
     IdentityExpired,
     InvalidName,
@@ -44,6 +45,7 @@ _ANSWERS: Final[Mapping[type[Exception], tuple[Callable[..., HTTPError], str]]] 
     ConnectionNotFound: (falcon.HTTPNotFound, 'Connection not found'),
     NotIdentified: (falcon.HTTPUnauthorized, 'Not identified'),
     IdentityExpired: (falcon.HTTPUnauthorized, 'Identity expired'),
+    BackendUnavailable: (falcon.HTTPServiceUnavailable, 'Backend unavailable'),
     TooManyRooms: (falcon.HTTPTooManyRequests, 'Too many rooms'),
     TooManyConnections: (falcon.HTTPTooManyRequests, 'Too many connections'),
 }

@@ -8,11 +8,12 @@ from typing import Any
 
 from falcon_ws_mw.codec import Codec, Codecs
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Message, Sendable
+from falcon_ws_mw.envelope import Message, Sendable, wire_name
 from falcon_ws_mw.errors import MessageTooBig
-from falcon_ws_mw.frames import Frame, frame_bytes
+from falcon_ws_mw.frames import Frame, frame_bytes, raw_of
 from falcon_ws_mw.options import SlowConsumer, check_choice
 from falcon_ws_mw.outbox import Key
+from falcon_ws_mw.packets import Variant
 from falcon_ws_mw.registry import Registry
 from falcon_ws_mw.reports import Counters, DeliveryReport
 
@@ -56,10 +57,7 @@ class Fanout:
         hash(key)  # what cannot be a key is said before anybody gets anything
         if slow_consumer is not None:
             check_choice('slow_consumer', slow_consumer, SlowConsumer)
-        if exclude_ids:
-            ids = (exclude_ids,) if isinstance(exclude_ids, str) else exclude_ids
-            excluded = {self._registry.connections.get(connection_id) for connection_id in ids}
-            members = [member for member in members if member not in excluded]
+        members = self._without(members, exclude_ids)
         if not members and isinstance(message, Message):
             return DeliveryReport(0, 0)  # which of the app's envelopes it would have is not known
         by_codec = [(self.codecs.default, members)]
@@ -70,6 +68,78 @@ class Fanout:
         ):
             by_codec = _by_codec(members)
         frames = [(codec.encode(message), group) for codec, group in by_codec]
+        return self._post(frames, slow_consumer, key)
+
+    # -- to and from other processes
+
+    def pack(
+        self, members: list[Connection], message: Sendable, slow_consumer: SlowConsumer | None
+    ) -> tuple[Variant, ...]:
+        """Encode a message for all processes, once for each envelope that is spoken.
+
+        Args:
+            members: Who gets it here.
+            message: What they get.
+            slow_consumer: What it does where there is no room.
+
+        Raises:
+            TypeError: If it cannot be encoded.
+        """
+        if slow_consumer is not None:
+            check_choice('slow_consumer', slow_consumer, SlowConsumer)
+        if self.codecs.check_sends:
+            for codec in {member.codec: None for member in members}:
+                codec.encode(message)
+        if not isinstance(message, Message):
+            return (Variant(None, self.codecs.default.encode(message)),)
+        by_name = self.codecs.by_wire_name().items()
+        return tuple(Variant(name, codec.encode(message)) for name, codec in by_name)
+
+    def deliver(
+        self,
+        members: list[Connection],
+        variants: tuple[Variant, ...],
+        exclude_ids: Iterable[str] = (),
+        *,
+        slow_consumer: SlowConsumer | None = None,
+        key: Key | None = None,
+    ) -> DeliveryReport:
+        """Send what a process has encoded to some connections of this one, as `send` does.
+
+        Raises:
+            ValueError: If it is in no envelope that they speak, or that it could be put into.
+            MessageTooBig: See `send`.
+        """
+        members = self._without(members, exclude_ids)
+        first = variants[0]
+        if first.wire is None or not members:
+            return self._post([(first.frame, members)], slow_consumer, key)
+        by_wire = {variant.wire: variant.frame for variant in variants}
+        frames = []
+        for codec, group in _by_codec(members):
+            frame = by_wire.get(wire_name(codec.envelope))
+            if frame is None:  # its sender has never spoken to such a client
+                reader = self.codecs.by_wire_name()[first.wire]
+                incoming = reader.read(raw_of(first.frame))
+                frame = codec.encode_message(incoming.type, incoming.payload)
+            frames.append((frame, group))
+        return self._post(frames, slow_consumer, key)
+
+    # -- both
+
+    def _without(self, members: list[Connection], exclude_ids: Iterable[str]) -> list[Connection]:
+        if not exclude_ids:
+            return members
+        ids = (exclude_ids,) if isinstance(exclude_ids, str) else exclude_ids
+        excluded = {self._registry.connections.get(connection_id) for connection_id in ids}
+        return [member for member in members if member not in excluded]
+
+    def _post(
+        self,
+        frames: list[tuple[Frame, list[Connection]]],
+        slow_consumer: SlowConsumer | None,
+        key: Key | None,
+    ) -> DeliveryReport:
         queued = dropped = 0
         for frame, group in frames:
             size = frame_bytes(frame)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from falcon_ws_mw import falcon_internals
+from falcon_ws_mw.backends import Backend
 from falcon_ws_mw.decoding import DEFAULT_DECODING, Decoding
 from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
 from falcon_ws_mw.errors import ConfigurationError
@@ -17,6 +18,7 @@ from falcon_ws_mw.options import (
     CrashPolicy,
     DisconnectPolicy,
     Limits,
+    OutagePolicy,
     Refusals,
     SlowConsumer,
     UserLimitPolicy,
@@ -30,7 +32,8 @@ def install(
     app: falcon_internals.App,
     *,
     manager: WebSocketConnectionManager | None = None,
-    backend: str = 'memory://',
+    backend: str | Backend = 'memory://',
+    outage_policy: OutagePolicy = 'wait',
     envelope: AnyEnvelope = DEFAULT_ENVELOPE,
     limits: Limits | None = None,
     crash_policy: CrashPolicy = 'answer',
@@ -55,6 +58,7 @@ def install(
         manager: The connection manager, for apps that make it first and give it to their HTTP
             resources (default: a new one).
         backend: The backend of a new manager, by URL (default `'memory://'`: this process).
+        outage_policy: See `WebSocketConnectionManager`.
         envelope: See `WebSocketDispatchMiddleware`.
         limits: The limits of routes that name none.
         crash_policy: See `WebSocketDispatchMiddleware`.
@@ -84,11 +88,11 @@ def install(
             'WebSocketDispatchMiddleware'
         )
     if manager is None:
-        manager = WebSocketConnectionManager(backend)
-    elif backend != 'memory://':
+        manager = WebSocketConnectionManager(backend, outage_policy=outage_policy)
+    elif (backend, outage_policy) != ('memory://', 'wait'):
         raise ConfigurationError(
-            f'install got a manager and backend={backend!r}: a manager has its backend already, '
-            'give it there'
+            f'install got a manager, and {backend=!r} with {outage_policy=}: a manager has its '
+            'backend already, give both there'
         )
     if isinstance(allowed_origins, Iterator):
         allowed_origins = tuple(allowed_origins)

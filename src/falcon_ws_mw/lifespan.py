@@ -236,7 +236,7 @@ class WebSocketLifespan(Described):
 
         async def send_with_workers(event: Event) -> None:
             if event['type'] == 'lifespan.startup.complete':
-                self._start()
+                await self._start()
             await send(event)
 
         # asgi-lifespan leaves the version out, for which Falcon reads 2.0 and refuses to start; but
@@ -257,10 +257,11 @@ class WebSocketLifespan(Described):
         for sentence in advice(server, settings, most_bytes, dispatcher.proxies):
             logger.warning('%s', sentence)
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         self._manager.forget_all()
-        self._manager.workers.start()
         self._serving = True
+        await self._manager.start()
+        self._manager.workers.start()
 
     async def _stop(self) -> None:
         if self._serving:
@@ -268,6 +269,7 @@ class WebSocketLifespan(Described):
             await self._end_conversations()
             await self._manager.presence.settle()
             await self._manager.workers.stop()
+            await self._manager.stop()
 
     async def _end_conversations(self) -> None:
         """See that connections end which the server left open; then their hooks run.

@@ -1,4 +1,4 @@
-"""Who is told when a connection begins, ends, or has a handler that failed, and of users."""
+"""Who is told of connections that begin, end, or have a handler that failed; of users; of gaps."""
 
 from __future__ import annotations
 
@@ -17,13 +17,21 @@ Listener: TypeAlias = Callable[..., Awaitable[None] | None]
 AnyListener = TypeVar('AnyListener', bound=Listener)
 
 Occasion = Literal[
-    'connect', 'disconnect', 'error', 'user_online', 'user_offline', 'user_joined', 'user_left'
+    'connect',
+    'disconnect',
+    'error',
+    'gap',
+    'user_online',
+    'user_offline',
+    'user_joined',
+    'user_left',
 ]
 
 _TOLD: Final[Mapping[Occasion, tuple[str, ...]]] = {
     'connect': ('ws',),
     'disconnect': ('ws', 'close_code'),
     'error': ('ws', 'error'),
+    'gap': ('gap',),
     'user_online': ('user_id',),
     'user_offline': ('user_id',),
     'user_joined': ('room', 'user_id'),

@@ -7,22 +7,27 @@ one synchronous step: no await stands between a check and what it checked.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
+import math
 import secrets
 from typing import Any, Final
 
 from falcon_ws_mw import close_codes
 from falcon_ws_mw.addressing import Addressing
-from falcon_ws_mw.backends import Backend, open_backend
+from falcon_ws_mw.backends import Backend
+from falcon_ws_mw.calls import Operation
 from falcon_ws_mw.connection import Connection
+from falcon_ws_mw.deadlines import posix_time
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.fanout import Websockets
 from falcon_ws_mw.foreign import SendsFrames, frame_sender
-from falcon_ws_mw.listeners import AnyListener, Occasion
+from falcon_ws_mw.options import OutagePolicy, check_choice
 from falcon_ws_mw.reports import ManagerStats, Meter
 from falcon_ws_mw.rooms import check_name
+from falcon_ws_mw.topics import check_topic_filter
 from falcon_ws_mw.workers import WorkerSupervisor
 
 MAX_DEBOUNCE_SECONDS: Final = 86_400
@@ -33,19 +38,28 @@ class WebSocketConnectionManager(Addressing):
     """Keeps the connections of an app, their rooms and their users, and sends to them.
 
     Args:
-        backend: Where connections of other processes are reached, as a URL. `'memory://'` (the
-            default) knows this process only.
+        backend: What links the processes of the app, as a URL or a `Backend`. `'memory://'` (the
+            default) knows this process only; `'redis://host:6379/0'` reaches all with that URL.
         presence_debounce_seconds: How long after a user's last connection has ended, or has left a
             room, the user counts as gone (default 5): whoever is back before that, as by a reload
             of the page, has never left for `on_user_left` and `on_user_offline`.
+        outage_policy: What broadcasts do while the backend has lost its engine: `'wait'` (default)
+            for it, and raise `BackendUnavailable` when that takes too long; `'local'` reaches the
+            connections of this process at once, in no order with what others send, and no others.
 
     Raises:
-        ConfigurationError: If no backend goes by that URL, or the time is none from 0 to a day.
+        ConfigurationError: If no backend goes by that URL, or its driver is not installed; if the
+            time is none from 0 to a day, or the policy is none.
     """
 
     def __init__(
-        self, backend: str = 'memory://', *, presence_debounce_seconds: float = 5.0
+        self,
+        backend: str | Backend = 'memory://',
+        *,
+        presence_debounce_seconds: float = 5.0,
+        outage_policy: OutagePolicy = 'wait',
     ) -> None:
+        check_choice('outage_policy', outage_policy, OutagePolicy)
         debounce: object = presence_debounce_seconds
         is_number = isinstance(debounce, (int, float)) and not isinstance(debounce, bool)
         if not is_number or not 0 <= presence_debounce_seconds <= MAX_DEBOUNCE_SECONDS:
@@ -53,8 +67,7 @@ class WebSocketConnectionManager(Addressing):
                 f'presence_debounce_seconds={debounce!r}: expected a number of seconds from 0 to '
                 f'{MAX_DEBOUNCE_SECONDS}'
             )
-        super().__init__(presence_debounce_seconds)
-        self.backend: Backend = open_backend(backend)
+        super().__init__(backend, presence_debounce_seconds, outage_policy)
         self.workers = WorkerSupervisor()
         """The workers of the app that this manager belongs to."""
         self.forgotten: Counter[str] = Counter()
@@ -62,100 +75,34 @@ class WebSocketConnectionManager(Addressing):
         self.meter: Meter | None = None
         """What measures handlers. To be set before the app serves."""
 
-    # -- who is told
+    # -- among other processes
 
-    def on_connect(self, listener: AnyListener) -> AnyListener:
-        """Have a function called with the `ws` of each connection, once it is accepted.
+    async def start(self) -> None:
+        """Get in touch with other processes. The app's wrapper does this when the app starts.
 
-        Listeners run in the connection's own task, before its first message is handled. They may be
-        coroutine functions, and what they raise is logged and harms nobody. Fit as decorators.
-
-        Args:
-            listener: A function of `(ws)`.
-
-        Raises:
-            ConfigurationError: If it is none.
+        On `memory://` there is nothing to do. A backend whose engine is away is no error: it goes
+        on trying.
         """
-        return self.listeners.add('connect', listener)
+        if self._cluster is not None:
+            await self._cluster.start()
 
-    def on_disconnect(self, listener: AnyListener) -> AnyListener:
-        """Have a function called when a connection has ended, after its `on_ws_disconnect`.
+    async def stop(self) -> None:
+        """Leave them. The app's wrapper does this when the app stops."""
+        if self._cluster is not None:
+            await self._cluster.stop()
 
-        Args:
-            listener: A function of `(ws, close_code)`. Else like `on_connect`.
-
-        Raises:
-            ConfigurationError: If it is none.
-        """
-        return self.listeners.add('disconnect', listener)
-
-    def on_error(self, listener: AnyListener) -> AnyListener:
-        """Have a function called when a method of a resource raises what nobody expected.
-
-        Args:
-            listener: A function of `(ws, error)`. Else like `on_connect`.
-
-        Raises:
-            ConfigurationError: If it is none.
-        """
-        return self.listeners.add('error', listener)
-
-    def on_user_online(self, listener: AnyListener) -> AnyListener:
-        """Have a function called when a user's first connection is accepted.
-
-        That of his second device is nothing new. Listeners of users are called one after the other,
-        in a task of their own: of each user in the order of what happened, of several users in
-        turn. What they raise is logged; after 30 s they are cancelled, since all others wait behind
-        them. Fit as decorators.
-
-        Args:
-            listener: A function, or a coroutine function, of `(user_id)`.
-
-        Raises:
-            ConfigurationError: If it is none.
-        """
-        return self._tell_of_users('user_online', listener)
-
-    def on_user_offline(self, listener: AnyListener) -> AnyListener:
-        """Have a function called when a user's last connection has been gone for a while.
-
-        That is `presence_debounce_seconds`, and up to 0.2 s more. Who is back by then was never
-        away. When the app stops, it is told of at once.
-
-        Args:
-            listener: A function of `(user_id)`. Else like `on_user_online`.
-
-        Raises:
-            ConfigurationError: If it is none.
-        """
-        return self._tell_of_users('user_offline', listener)
-
-    def on_user_joined(self, listener: AnyListener) -> AnyListener:
-        """Have a function called when a user's first connection is in a room.
-
-        Args:
-            listener: A function of `(room, user_id)`. Else like `on_user_online`.
-
-        Raises:
-            ConfigurationError: If it is none.
-        """
-        return self._tell_of_users('user_joined', listener)
-
-    def on_user_left(self, listener: AnyListener) -> AnyListener:
-        """Have a function called when no connection of a user has been in a room for a while.
-
-        Args:
-            listener: A function of `(room, user_id)`. Else like `on_user_offline`.
-
-        Raises:
-            ConfigurationError: If it is none.
-        """
-        return self._tell_of_users('user_left', listener)
-
-    def _tell_of_users(self, occasion: Occasion, listener: AnyListener) -> AnyListener:
-        listener = self.listeners.add(occasion, listener)
-        self.presence.begin(self._connections.values())
-        return listener
+    def _operations(self) -> dict[str, Operation]:
+        return {
+            **super()._operations(),
+            'join_room': self._join_here,
+            'leave_room': self._leave_here,
+            'subscribe': self._subscribe_here,
+            'unsubscribe': self._unsubscribe_here,
+            'identify': self._identify_here,
+            'close_connection': self._close_here,
+            'close_user': self._close_user_here,
+            'users_in_room': self._users_here,
+        }
 
     # -- membership from outside a handler
 
@@ -169,7 +116,14 @@ class WebSocketConnectionManager(Addressing):
             WireFormatMismatch: If those who are in it speak another envelope.
             NotIdentified: If it has yet to be identified (`ws_authenticate_by`).
         """
+        if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
+            await self._cluster.ask(connection_id, 'join_room', check_name('room', room))
+        else:
+            await self._join_here(connection_id, room)
+
+    async def _join_here(self, connection_id: str, room: str) -> None:
         self._registry.join(connection_id, room)
+        await self._settled('room', room)
 
     async def leave_room(self, connection_id: str, room: str) -> None:
         """Take a connection out of a room. It need not be in it.
@@ -178,6 +132,12 @@ class WebSocketConnectionManager(Addressing):
             ConnectionNotFound: If there is no such connection.
             InvalidName: If the name is not a room name.
         """
+        if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
+            await self._cluster.ask(connection_id, 'leave_room', check_name('room', room))
+        else:
+            await self._leave_here(connection_id, room)
+
+    async def _leave_here(self, connection_id: str, room: str) -> None:
         self._registry.leave(connection_id, room)
 
     async def subscribe(self, connection_id: str, topic_filter: str) -> None:
@@ -188,7 +148,15 @@ class WebSocketConnectionManager(Addressing):
             InvalidTopic: If it is not a topic filter.
             NotIdentified: If it has yet to be identified (`ws_authenticate_by`).
         """
+        if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
+            check_topic_filter(topic_filter)
+            await self._cluster.ask(connection_id, 'subscribe', topic_filter)
+        else:
+            await self._subscribe_here(connection_id, topic_filter)
+
+    async def _subscribe_here(self, connection_id: str, topic_filter: str) -> None:
         self._registry.subscribe(connection_id, topic_filter)
+        await self._settled('topic', topic_filter)
 
     async def unsubscribe(self, connection_id: str, topic_filter: str) -> None:
         """Undo `subscribe`. It need not have been.
@@ -197,6 +165,13 @@ class WebSocketConnectionManager(Addressing):
             ConnectionNotFound: If there is no such connection.
             InvalidTopic: If it is not a topic filter.
         """
+        if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
+            check_topic_filter(topic_filter)
+            await self._cluster.ask(connection_id, 'unsubscribe', topic_filter)
+        else:
+            await self._unsubscribe_here(connection_id, topic_filter)
+
+    async def _unsubscribe_here(self, connection_id: str, topic_filter: str) -> None:
         self._registry.unsubscribe(connection_id, topic_filter)
 
     async def identify(
@@ -221,7 +196,25 @@ class WebSocketConnectionManager(Addressing):
             TooManyConnections: If the user has `max_connections_per_user` of them.
             ValueError: If `expires_at` is no such time.
         """
-        self._registry.identify(connection_id, user_id, expires_at)
+        if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
+            until = posix_time(expires_at)
+            never = until == math.inf  # which JSON has no word for
+            await self._cluster.ask(
+                connection_id, 'identify', user_id, None if never else until, never
+            )
+        else:
+            await self._identify_here(connection_id, user_id, expires_at)
+
+    async def _identify_here(
+        self,
+        connection_id: str,
+        user_id: str | None,
+        expires_at: float | datetime | None,
+        never: bool = False,
+    ) -> None:
+        self._registry.identify(connection_id, user_id, math.inf if never else expires_at)
+        if user_id is not None:
+            await self._settled('user', user_id)
 
     # -- kick
 
@@ -240,6 +233,12 @@ class WebSocketConnectionManager(Addressing):
             InvalidCloseCode: If the code may not be sent.
         """
         close_codes.check_code(code)
+        if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
+            await self._cluster.ask(connection_id, 'close_connection', code, reason)
+        else:
+            await self._close_here(connection_id, code, reason)
+
+    async def _close_here(self, connection_id: str, code: int, reason: str) -> None:
         self._close(self._registry.get(connection_id), code, reason)
 
     async def close_user(
@@ -260,7 +259,15 @@ class WebSocketConnectionManager(Addressing):
             InvalidCloseCode: If the code may not be sent.
         """
         close_codes.check_code(code)
-        connections = self._registry.users.members(check_name('user', user_id))
+        check_name('user', user_id)
+        if self._cluster is None:
+            return await self._close_user_here(user_id, code, reason)
+        return sum(
+            await self._cluster.ask_all('user', user_id, 'close_user', user_id, code, reason)
+        )
+
+    async def _close_user_here(self, user_id: str, code: int, reason: str) -> int:
+        connections = self._registry.users.members(user_id)
         for connection in connections:
             self._close(connection, code, reason)
         return len(connections)
@@ -269,11 +276,13 @@ class WebSocketConnectionManager(Addressing):
 
     async def get_room_names(self) -> list[str]:
         """The names of all rooms that have a member. Costs a look at each room."""
-        return self._registry.rooms.names()
+        return await self.get_rooms_by_prefix('')
 
     async def get_rooms_by_prefix(self, prefix: str) -> list[str]:
         """The names of the rooms that begin with a prefix. Costs a look at each room."""
-        return self._registry.rooms.names(prefix)
+        if self._cluster is None:
+            return self._registry.rooms.names(prefix)
+        return await self._cluster.names('room', prefix)
 
     async def count_connections_in_room(self, room: str) -> int:
         """How many connections are in a room.
@@ -281,7 +290,10 @@ class WebSocketConnectionManager(Addressing):
         Raises:
             InvalidName: If the name is not a room name.
         """
-        return self._registry.rooms.count(check_name('room', room))
+        check_name('room', room)
+        if self._cluster is None:
+            return self._registry.rooms.count(room)
+        return sum((await self._cluster.holders('room', room)).values())
 
     async def get_users_in_room(self, room: str) -> dict[str, int]:
         """The users in a room, each with the number of their connections in it.
@@ -291,6 +303,18 @@ class WebSocketConnectionManager(Addressing):
         Raises:
             InvalidName: If the name is not a room name.
         """
+        check_name('room', room)
+        if self._cluster is None:
+            return self._registry.users_in(room)
+        answers = await asyncio.gather(
+            *(
+                self._cluster.ask_all('node', node_id, 'users_in_room', room)
+                for node_id in await self._cluster.holders('room', room)
+            )
+        )
+        return dict(sum((Counter(each) for answer in answers for each in answer), Counter[str]()))
+
+    async def _users_here(self, room: str) -> dict[str, int]:
         return self._registry.users_in(room)
 
     # -- look, here
@@ -320,13 +344,14 @@ class WebSocketConnectionManager(Addressing):
             forgotten=self.forgotten.total(),
             **self.counters.snapshot(),
             workers=self.workers.stats(),
+            backend=None if self._cluster is None else self._cluster.health(),
         )
 
     # -- who is connected
 
     def new_id(self) -> str:
         """An id for a connection: 128 random bits, so nobody can guess another's."""
-        return secrets.token_urlsafe(16)
+        return secrets.token_urlsafe(16) if self._cluster is None else self._cluster.new_id()
 
     def add_connection(
         self, connection_id: str, websocket: Connection | SendsFrames, resource: object = None

@@ -29,6 +29,10 @@ UserLimitPolicy = Literal['refuse', 'close_oldest']
 """What one connection too many of a user does: it is refused (429), or the one that has been the
 user's for longest is closed (3409)."""
 
+OutagePolicy = Literal['wait', 'local']
+"""What a broadcast does while the backend has lost its engine: wait for it, for a bounded time, or
+reach the connections of this process at once, and no others."""
+
 RestartPolicy = Literal['always', 'on_failure', 'never']
 """When a worker that has ended is started again."""
 

@@ -7,10 +7,12 @@ connection's own memberships, however many others there are.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import datetime
 import sys
 
 from falcon_ws_mw import close_codes
+from falcon_ws_mw.channels import Kind
 from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.deadlines import await_identity, expire, posix_time, release
 from falcon_ws_mw.errors import (
@@ -22,7 +24,7 @@ from falcon_ws_mw.errors import (
 )
 from falcon_ws_mw.presence import Presence
 from falcon_ws_mw.rooms import Membership, check_name
-from falcon_ws_mw.topics import TopicIndex, check_topic_filter
+from falcon_ws_mw.topics import TopicIndex, check_topic, check_topic_filter
 
 
 class Registry:
@@ -37,9 +39,12 @@ class Registry:
         presence: Who is told of users that come and go.
         total: How many connections there have been.
         least_outbox_bytes: The shortest outbox that one of them had.
+        changed: Is told of each name under which there is one connection more, or less: `'all'`,
+            `'room'`, `'user'` or `'topic'` (a filter), and the name. `None` where nobody asks.
     """
 
     __slots__ = (
+        'changed',
         'connections',
         'least_outbox_bytes',
         'presence',
@@ -59,6 +64,7 @@ class Registry:
         self.topics: TopicIndex[Connection] = TopicIndex()
         self.total = 0
         self.least_outbox_bytes = sys.maxsize
+        self.changed: Callable[[Kind, str], None] | None = None
 
     def add(self, connection: Connection) -> None:
         """Make a connection known.
@@ -75,6 +81,8 @@ class Registry:
         max_bytes = connection.limits.max_outbox_bytes
         if max_bytes is not None:
             self.least_outbox_bytes = min(max_bytes, self.least_outbox_bytes)
+        self._tell('connection', connection.id)
+        self._tell('all', '')
 
     def remove(self, connection_id: str) -> None:
         """Forget a connection, its memberships and its user. It need not be known.
@@ -87,13 +95,18 @@ class Registry:
         release(connection)
         _make_stale(connection)
         self.strangers.discard(connection)
+        self._tell('connection', connection_id)
+        self._tell('all', '')
         for room in connection.rooms:
             self.rooms.discard(room, connection)
+            self._tell('room', room)
         for topic_filter in connection.topic_filters:
             self.topics.discard(topic_filter, connection)
+            self._tell('topic', topic_filter)
         user_id = connection.user_id
         if user_id is not None:
             self.users.discard(user_id, connection)
+            self._tell('user', user_id)
             if connection.is_here:
                 self.presence.left(user_id, connection.rooms)
                 self.presence.went_offline(user_id)
@@ -111,6 +124,37 @@ class Registry:
             return self.connections[connection_id]
         except KeyError:
             raise ConnectionNotFound(connection_id) from None
+
+    def under(self, kind: Kind, names: str | Iterable[str]) -> list[Connection]:
+        """The connections of a room, of a user, of several of either, or whom a topic concerns.
+
+        Raises:
+            InvalidName: If one of the names is none.
+            InvalidTopic: If it is no topic.
+        """
+        if kind == 'room':
+            return self.rooms.under('room', names)
+        if kind == 'user':
+            return self.users.under('user', names)
+        if kind == 'topic':
+            return self.topics.members(check_topic(names))
+        return self.those_known()
+
+    def count(self, kind: Kind, name: str) -> int:
+        """How many connections there are under a name: of a topic filter, one of its holders."""
+        if kind == 'room':
+            return self.rooms.count(name)
+        if kind == 'user':
+            return self.users.count(name)
+        if kind == 'topic':
+            return self.topics.count(name)
+        if kind == 'connection':
+            return name in self.connections
+        return len(self.connections)
+
+    def _tell(self, kind: Kind, name: str) -> None:
+        if self.changed is not None:
+            self.changed(kind, name)
 
     def those_known(self) -> list[Connection]:
         """All connections but those of strangers."""
@@ -142,6 +186,7 @@ class Registry:
             raise WireFormatMismatch(room, spoken, connection.codec.envelope)
         self.rooms.add(room, connection)
         connection.rooms.add(room)
+        self._tell('room', room)
         if connection.is_here and connection.user_id is not None:
             self.presence.joined(connection.user_id, (room,))
 
@@ -157,6 +202,7 @@ class Registry:
             return
         self.rooms.discard(room, connection)
         connection.rooms.discard(room)
+        self._tell('room', room)
         if connection.is_here and connection.user_id is not None:
             self.presence.left(connection.user_id, (room,))
 
@@ -170,6 +216,7 @@ class Registry:
         connection = self._get_known(connection_id)
         self.topics.add(topic_filter, connection)
         connection.topic_filters |= {topic_filter}
+        self._tell('topic', topic_filter)
 
     def unsubscribe(self, connection_id: str, topic_filter: str) -> None:
         """Take a topic filter from a connection."""
@@ -181,6 +228,7 @@ class Registry:
     def _unsubscribe(self, connection: Connection, topic_filter: str) -> None:
         self.topics.discard(topic_filter, connection)
         connection.topic_filters -= {topic_filter}
+        self._tell('topic', topic_filter)
 
     def _get_known(self, connection_id: str) -> Connection:
         """The connection of an id, for what is not for strangers."""
@@ -274,12 +322,14 @@ class Registry:
                 for topic_filter in connection.topic_filters:
                     self._unsubscribe(connection, topic_filter)
             self.users.discard(former, connection)
+            self._tell('user', former)
             if connection.is_here:
                 self.presence.left(former, connection.rooms)
                 self.presence.went_offline(former)
         connection.user_id = user_id
         if user_id is not None:
             self.users.add(user_id, connection)
+            self._tell('user', user_id)
             self._arrive(connection)
         if connection.is_stranger:
             self.strangers.add(connection)

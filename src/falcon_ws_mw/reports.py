@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
+from falcon_ws_mw.channels import Kind
+
 WorkerState = Literal['waiting', 'running', 'backing_off', 'finished', 'failed', 'stopped']
 """A worker's state: not started yet, running, pausing before a restart, ended by itself and not
 to be restarted (well, or by a crash), or stopped with the app."""
@@ -24,6 +26,65 @@ class DeliveryReport:
 
     queued: int = 0
     dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that was sent to a channel has not arrived in this process.
+
+    Attributes:
+        kind: `'room'`, `'user'`, `'topic'` or `'all'`.
+        name: Which of them. Of topics it is what the topics begin with, as `'prices/'`; of `'all'`
+            it is empty.
+        lost: How many messages; `None` if the backend lost count, as when it was restarted without
+            its data: then there may be none.
+        epoch: The count that the lost messages belonged to; opaque.
+        after: The number of the last message before the gap, in that count; `None` if there was
+            none.
+    """
+
+    kind: Kind
+    name: str
+    lost: int | None
+    epoch: str
+    after: int | None
+
+
+ConnectionState = Literal['stopped', 'connecting', 'connected']
+"""Of a backend: not started, looking for its engine, or in touch with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendHealth:
+    """How a backend stands, in this process.
+
+    Attributes:
+        state: Whether it is in touch with its engine.
+        state_seconds: How long it has been in that state.
+        connects: How often it has got in touch.
+        channels: The channels that this process holds.
+        waiting: Messages that wait to be taken by the engine.
+        sent: Messages that it took.
+        unsent: Messages that it did not take in time; their senders were told.
+        received: Messages that came from it, own ones included.
+        gaps: Gaps that were noticed.
+        lost: Messages that were lost, as far as they could be counted.
+        undecodable: Messages that were no such, and were ignored.
+        last_error: The last failure as text, `None` if there was none.
+    """
+
+    state: ConnectionState
+    state_seconds: float = 0.0
+    connects: int = 0
+    channels: int = 0
+    waiting: int = 0
+    sent: int = 0
+    unsent: int = 0
+    received: int = 0
+    gaps: int = 0
+    lost: int = 0
+    undecodable: int = 0
+    last_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +186,7 @@ class ManagerStats:
             `'invalid_payload'`, `'unauthenticated'` (its client has yet to say who it is),
             `'http_error'` (raised by the app, or for a name that a client gave), `'crash'`.
         workers: The state of each worker, in the order they were added.
+        backend: How what links processes stands; `None` where there is one process only.
     """
 
     connections: int
@@ -148,6 +210,7 @@ class ManagerStats:
     limits_hit: Mapping[str, int]
     errors: Mapping[str, int]
     workers: tuple[WorkerStats, ...]
+    backend: BackendHealth | None
 
 
 Outcome = Literal['handled', 'error', 'crash']

@@ -95,6 +95,10 @@ class TopicIndex(Generic[Member]):
         """
         return self._holders.union(_matching(self._root_of(topic), topic))
 
+    def count(self, topic_filter: str) -> int:
+        """How many hold a filter."""
+        return self._holders.count(topic_filter)
+
     def filters(self) -> list[str]:
         """The filters that somebody holds."""
         return self._holders.names()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 import functools
 import inspect
 import logging
-import random
 from typing import Any
 
 from falcon_ws_mw import cancellation
+from falcon_ws_mw.backoff import Backoff
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.options import RestartPolicy, check_choice
 from falcon_ws_mw.reports import WorkerState, WorkerStats
@@ -19,35 +18,6 @@ from falcon_ws_mw.reports import WorkerState, WorkerStats
 logger = logging.getLogger('falcon_ws_mw')
 
 WorkerFunction = Callable[..., Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Backoff:
-    """How long to pause before a restart.
-
-    Args:
-        first_seconds: The pause after the first crash (default 0.1).
-        max_seconds: The longest pause; each is twice the one before (default 30).
-        reset_after_seconds: A run of this length makes the next pause the first again
-            (default 30).
-    """
-
-    first_seconds: float = 0.1
-    max_seconds: float = 30.0
-    reset_after_seconds: float = 30.0
-    _next_seconds: float = field(default=0.0, init=False)
-
-    def pause_after(self, ran_seconds: float) -> float:
-        """The seconds to pause after a run of that length.
-
-        Jittered down to as little as half, so that workers which crashed together do not come
-        back together.
-        """
-        if ran_seconds >= self.reset_after_seconds or not self._next_seconds:
-            self._next_seconds = self.first_seconds
-        pause = self._next_seconds
-        self._next_seconds = min(pause * 2, self.max_seconds)
-        return pause * random.uniform(0.5, 1.0)  # noqa: S311  # no secret hangs on it
 
 
 class Worker:

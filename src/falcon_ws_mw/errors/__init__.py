@@ -14,6 +14,8 @@ FalconWebSocketError
 ├── IdentityExpired (ValueError)      the caller: too late for that identity
 ├── MessageTooBig (ValueError)        the caller: one message is longer than may wait
 ├── WireFormatMismatch (ValueError)   the caller: a room speaks one envelope
+├── BackendUnavailable (ConnectionError)  the operator: processes are not linked now
+├── RemoteCallError                   the developer: another process failed at what it was asked
 ├── UndeclaredMessage (ValueError)    the developer: `@sends` says something else
 ├── ReplyError                        the client, which answered a request with an error
 ├── ReplyTimeout (TimeoutError)       the client, which did not answer a request
@@ -31,6 +33,7 @@ from __future__ import annotations
 from falcon_ws_mw.errors.base import ConfigurationError, FalconWebSocketError
 from falcon_ws_mw.errors.callers import (
     MAX_NAME_BYTES,
+    BackendUnavailable,
     ConnectionNotFound,
     IdentityExpired,
     InvalidCloseCode,
@@ -39,6 +42,7 @@ from falcon_ws_mw.errors.callers import (
     MessageTooBig,
     NotIdentified,
     OutboxFull,
+    RemoteCallError,
     TooManyConnections,
     TooManyRequests,
     TooManyRooms,
@@ -56,6 +60,7 @@ from falcon_ws_mw.errors.clients import (
 
 __all__ = (
     'MAX_NAME_BYTES',
+    'BackendUnavailable',
     'ConfigurationError',
     'ConnectionNotFound',
     'FalconWebSocketError',
@@ -68,6 +73,7 @@ __all__ = (
     'MessageTooBig',
     'NotIdentified',
     'OutboxFull',
+    'RemoteCallError',
     'ReplyError',
     'ReplyTimeout',
     'TooManyConnections',

@@ -285,3 +285,36 @@ class UndeclaredMessage(FalconWebSocketError, ValueError):
             f'(it declares {", ".join(self.declared)}): add '
             f'@sends({shortened(self.type)}, …) to it'
         )
+
+
+class BackendUnavailable(FalconWebSocketError, ConnectionError):
+    """What links the processes did not do what was asked of it, in time.
+
+    What was to be sent may have been, if the engine was lost just then. A client whose message led
+    to it is answered 503.
+
+    Attributes:
+        problem: What did not happen, and why.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return f'other processes cannot be reached now: {self.problem}'
+
+
+class RemoteCallError(FalconWebSocketError):
+    """The process that has a connection failed at what was asked of it. Its log says how.
+
+    Attributes:
+        name: The name of the exception there.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(name)
+
+    def __str__(self) -> str:
+        return f'the process that was asked failed with {self.name}: see its log'

@@ -1,0 +1,176 @@
+"""What waits to be sent: in order, many at once, and none of it twice.
+
+Everything of a process goes one way, so what it says to a room has one order. A message that was
+sent when the connection was lost is sent again with its number: Redis knows by that whether it has
+taken it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+import logging
+import secrets
+from typing import Final, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from falcon_ws_mw.backends.redis.keys import Keys
+from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, SEND
+from falcon_ws_mw.backends.redis.session import Argument, Interrupted, Session
+from falcon_ws_mw.errors import BackendUnavailable
+
+logger = logging.getLogger('falcon_ws_mw')
+
+AT_ONCE: Final = 128
+"""How many messages go to Redis at once at most."""
+
+AT_ONCE_BYTES: Final = 262_144
+
+SENT_SECONDS: Final = 600
+"""For how long Redis knows the number of a process that sends nothing."""
+
+
+class Taken(NamedTuple):
+    """What became of a message on one channel.
+
+    Attributes:
+        reached: How many processes got it.
+        number: Its number there; of one that was sent twice, that of a later one. 0 if nobody
+            counts.
+    """
+
+    reached: int
+    number: int
+
+
+class _Waiting(NamedTuple):
+    number: int
+    channels: Sequence[str]
+    is_counted: bool
+    data: bytes
+    taken: asyncio.Future[list[Taken]]
+
+
+class Lane:
+    """Sends what a process has to say.
+
+    Args:
+        keys: The process's.
+        session: Waits until Redis is there.
+        wait_seconds: How long a message waits for that.
+        max_waiting: How many may wait.
+
+    Attributes:
+        sent: How many messages Redis has taken.
+        unsent: How many it has not.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        session: Callable[[], Awaitable[Session]],
+        wait_seconds: float,
+        max_waiting: int,
+    ) -> None:
+        self.sent = self.unsent = 0
+        self._keys = keys
+        self._session = session
+        self._wait_seconds = wait_seconds
+        self._max_waiting = max_waiting
+        self._waiting: deque[_Waiting] = deque()
+        self._number = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def send(self, channels: Sequence[str], data: bytes, *, is_counted: bool) -> list[Taken]:
+        """Send to some channels.
+
+        Returns:
+            What became of it, for each of them.
+
+        Raises:
+            BackendUnavailable: If Redis has not taken it in time.
+        """
+        if len(self._waiting) >= self._max_waiting:
+            self.unsent += 1
+            raise BackendUnavailable(f'{self._max_waiting} messages wait already (max_waiting)')
+        self._number += 1
+        taken: asyncio.Future[list[Taken]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(self._number, channels, is_counted, data, taken))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._send_all(), name='falcon_ws_mw redis lane')
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                return await taken
+        except TimeoutError:
+            self.unsent += 1
+            raise BackendUnavailable(
+                f'Redis has not taken a message within {self._wait_seconds:g} s (wait_seconds)'
+            ) from None
+
+    async def end(self) -> None:
+        """Send nothing any more. Whoever waits is told."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        while self._waiting:
+            self._refuse(self._waiting.popleft(), BackendUnavailable('the app has stopped'))
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            session = await self._session()
+            batch = self._next_batch()
+            if not batch:
+                continue
+            try:
+                replies = await session.run(SEND, *self._arguments(session, batch))
+            except (Interrupted, asyncio.CancelledError) as error:
+                self._waiting.extendleft(reversed(batch))
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+            except ResponseError as error:  # it has no memory left, or no such command
+                logger.error('Redis refuses to send: %s', error)  # noqa: TRY400
+                for each in batch:
+                    self._refuse(each, BackendUnavailable(f'Redis says: {error}'))
+            else:
+                self._report(batch, replies)
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(batch) < AT_ONCE and size < AT_ONCE_BYTES:
+            each = self._waiting.popleft()
+            if not each.taken.done():  # else it has waited for too long, and its sender is told
+                batch.append(each)
+                size += len(each.data) * len(each.channels)
+        return batch
+
+    def _arguments(
+        self, session: Session, batch: list[_Waiting]
+    ) -> tuple[list[Argument], Argument, Argument, Argument, Argument, *tuple[Argument, ...]]:
+        keys: list[Argument] = [self._keys.sent]
+        args: list[Argument] = []
+        for each in batch:
+            keys += each.channels
+            args += (each.number, int(each.is_counted), len(each.channels), each.data)
+        fresh = secrets.token_hex(6)
+        return (keys, session.run_id, fresh, COUNT_SECONDS, SENT_SECONDS * 1_000, *args)
+
+    def _report(self, batch: list[_Waiting], replies: list[int]) -> None:
+        each_reply = iter(replies)
+        for each in batch:
+            taken = [Taken(next(each_reply), next(each_reply)) for _ in each.channels]
+            self.sent += 1
+            if not each.taken.done():
+                each.taken.set_result(taken)
+
+    def _refuse(self, waiting: _Waiting, error: BackendUnavailable) -> None:
+        if not waiting.taken.done():
+            self.unsent += 1
+            waiting.taken.set_exception(error)
+            waiting.taken.exception()  # its sender may have been cancelled

@@ -1,0 +1,88 @@
+"""What the URL of a Redis says of it, and of how it is used.
+
+    redis://user:password@host:6379/0?prefix=chat&lease_seconds=30
+
+Whatever in the query is not of this library is redis-py's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from falcon_ws_mw.errors import ConfigurationError
+
+_OURS = frozenset({'decode_responses', 'protocol'})
+"""What redis-py could be told, and is told by us."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """How a Redis is used.
+
+    Args:
+        prefix: What the names of keys and channels begin with (default `'falcon_ws'`). Apps that
+            share a Redis need one each.
+        lease_seconds: For how long a process that died still counts, with its rooms and users
+            (default 30).
+        wait_seconds: How long a message waits for a Redis that is away (default 5). Beyond it its
+            sender is told by `BackendUnavailable`.
+        timeout_seconds: How long Redis may take to answer (default 5).
+        max_waiting: How many messages may wait (default 10,000). Beyond it senders are told at
+            once.
+
+    Raises:
+        ConfigurationError: If one of them is outside its range.
+    """
+
+    prefix: str = 'falcon_ws'
+    lease_seconds: float = 30.0
+    wait_seconds: float = 5.0
+    timeout_seconds: float = 5.0
+    max_waiting: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ('lease_seconds', 1, 3_600),
+            ('wait_seconds', 0.01, 3_600),
+            ('timeout_seconds', 0.1, 60),
+            ('max_waiting', 1, 10_000_000),
+        ):
+            value: object = getattr(self, name)
+            if not (isinstance(value, (int, float)) and least <= value <= most):
+                raise ConfigurationError(
+                    f'{name}={value!r} for Redis: expected a number from {least} to {most}'
+                )
+        if not self.prefix or quote(self.prefix, safe=':') != self.prefix:
+            raise ConfigurationError(
+                f'prefix={self.prefix!r} for Redis: expected letters, digits, and any of -_.~:'
+            )
+
+
+def read_url(url: str) -> tuple[str, str, RedisOptions]:
+    """Take a URL apart.
+
+    Returns:
+        The URL for redis-py; one that may be shown, without a password; what it says to us.
+
+    Raises:
+        ConfigurationError: If one of our options is no number, or outside its range.
+    """
+    parts = urlsplit(url)
+    types = {each.name: each.type for each in fields(RedisOptions)}
+    ours: dict[str, str | int | float] = {}
+    theirs: list[tuple[str, str]] = []
+    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in types:
+            theirs += [(name, text)] if name not in _OURS else []
+        elif name == 'prefix':
+            ours[name] = text
+        else:
+            try:
+                ours[name] = int(text) if types[name] == 'int' else float(text)
+            except ValueError:
+                raise ConfigurationError(f'{name}={text!r} for Redis: expected a number') from None
+    for_driver = urlunsplit(parts._replace(query=urlencode(theirs)))
+    netloc = parts.netloc.rpartition('@')[2]
+    shown = urlunsplit(parts._replace(netloc=netloc, query='', fragment=''))
+    return for_driver, shown, RedisOptions(**ours)  # type: ignore[arg-type]  # by their types

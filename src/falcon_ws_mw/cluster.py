@@ -1,0 +1,336 @@
+"""What this process says to the others, and does for them.
+
+Whatever has one order for all goes through the backend, also to the connections of this process.
+What concerns one connection is done by the process that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
+import logging
+import secrets
+from typing import Any, Final
+
+from falcon_ws_mw.backends import Backend
+from falcon_ws_mw.calls import ANSWER, ASK, Calls, Operation
+from falcon_ws_mw.channels import Channel, Holdings, Kind, channels_of
+from falcon_ws_mw.connection import Connection
+from falcon_ws_mw.envelope import Sendable
+from falcon_ws_mw.errors import ConnectionNotFound, MessageTooBig
+from falcon_ws_mw.fanout import Fanout
+from falcon_ws_mw.gaps import Gaps
+from falcon_ws_mw.interest import Interest
+from falcon_ws_mw.logs import ClientFaults
+from falcon_ws_mw.options import OutagePolicy, SlowConsumer
+from falcon_ws_mw.packets import Packet, Seen, UnreadablePacket, Variant, decode
+from falcon_ws_mw.registry import Registry
+from falcon_ws_mw.reports import BackendHealth, Counters, DeliveryReport, Gap
+
+logger = logging.getLogger('falcon_ws_mw')
+
+DELIVER: Final = 'deliver'
+
+_SEPARATOR: Final = '.'
+"""Between the process and the rest, in the id of a connection."""
+
+
+class Cluster:
+    """This process among others.
+
+    Args:
+        backend: What links them.
+        registry: Who is connected here.
+        fanout: Reaches them.
+        counters: Where is counted what could not be delivered.
+        gaps: Is told of what was lost.
+        faults: Where the log is told of what could not be read.
+        operations: What other processes may ask of this one, by name.
+        outage_policy: What becomes of broadcasts while the backend is away.
+
+    Attributes:
+        node_id: What this process is called by the others.
+        undecodable: How much has arrived that could not be read.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        registry: Registry,
+        fanout: Fanout,
+        counters: Counters,
+        gaps: Gaps,
+        faults: ClientFaults,
+        operations: Mapping[str, Operation],
+        outage_policy: OutagePolicy,
+    ) -> None:
+        self.node_id = secrets.token_hex(8)
+        self.undecodable = 0
+        self._backend = backend
+        self._registry = registry
+        self._fanout = fanout
+        self._counters = counters
+        self._gaps = gaps
+        self._faults = faults
+        self._outage_policy: OutagePolicy = outage_policy
+        self._holdings = Holdings(registry.count)
+        self._interest = Interest(backend, self._holdings)
+        self._calls = Calls(self._say, operations)
+        self._seen = Seen()
+        self._said = 0
+        self._outcomes: dict[int, DeliveryReport | Exception | None] = {}
+        registry.changed = self._changed
+
+    async def start(self) -> None:
+        """Get in touch with the others."""
+        self._seen = Seen()
+        await self._backend.start(self.node_id, self)
+        self._interest.changed(Channel('node', self.node_id))
+        self._interest.begin()
+        await self._interest.settled()
+
+    async def stop(self) -> None:
+        """Leave them."""
+        await self._calls.end()
+        await self._interest.end()
+        await self._backend.stop()
+        await self._gaps.end()
+
+    # -- whose a connection is
+
+    def new_id(self) -> str:
+        """An id for a connection of this process; 128 bits of it are random."""
+        return f'{self.node_id}{_SEPARATOR}{secrets.token_urlsafe(16)}'
+
+    def is_elsewhere(self, connection_id: str) -> bool:
+        """Whether a connection may be one of another process."""
+        return connection_id not in self._registry.connections and not self._is_own(connection_id)
+
+    def _is_own(self, connection_id: str) -> bool:
+        return connection_id.startswith(self.node_id + _SEPARATOR)
+
+    def _changed(self, kind: Kind, name: str) -> None:
+        if kind != 'connection' or not self._is_own(name):
+            self._interest.changed(self._holdings.changed(kind, name))
+
+    async def settled(self, kind: Kind, name: str) -> None:
+        """Wait until what is sent to a name elsewhere arrives here."""
+        await self._interest.settled(self._holdings.changed(kind, name))
+
+    # -- to many
+
+    async def spread(
+        self,
+        kind: Kind,
+        names: Iterable[str],
+        members: list[Connection],
+        message: Sendable,
+        exclude_ids: Iterable[str] = (),
+        *,
+        coalesce: Hashable = None,
+        slow_consumer: SlowConsumer | None = None,
+    ) -> DeliveryReport:
+        """Send to all connections under some names, wherever they are.
+
+        Args:
+            kind: To whom: `'all'`, `'room'`, `'user'` or `'topic'`.
+            names: Which rooms or users; the one topic.
+            members: Those of this process.
+            message: What they get.
+            exclude_ids: Who of them does not.
+            coalesce: A key of text, numbers, or tuples of them.
+            slow_consumer: What it does where there is no room.
+
+        Returns:
+            What became of it in this process.
+
+        Raises:
+            BackendUnavailable: If it could not be sent.
+        """
+        names = [*dict.fromkeys(names)]
+        facts: dict[str, Any] = {'kind': kind, 'names': names}
+        variants = self._fanout.pack(members, message, slow_consumer)
+        channels = channels_of(kind, names)
+        excluded = [exclude_ids] if isinstance(exclude_ids, str) else [*exclude_ids]
+        if excluded:
+            facts['except'] = excluded
+        if coalesce is not None:
+            facts['key'] = _transportable(coalesce)
+        if slow_consumer is not None:
+            facts['slow_consumer'] = slow_consumer
+        if not channels:
+            return DeliveryReport()
+        if self._outage_policy == 'local' and self._backend.health().state != 'connected':
+            return self._deliver(facts, variants)
+        if len(channels) > 1:
+            facts['several'] = True
+        return await self._send(channels, facts, variants)
+
+    async def _send(
+        self, channels: list[Channel], facts: Mapping[str, Any], variants: tuple[Variant, ...]
+    ) -> DeliveryReport:
+        packet = self._packet(DELIVER, facts, variants)
+        data = packet.encode()
+        self._outcomes[packet.number] = None
+        try:
+            await self._backend.send(channels, data)
+            outcome = self._outcomes[packet.number]
+        finally:
+            del self._outcomes[packet.number]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome or DeliveryReport()
+
+    def _packet(
+        self, operation: str, facts: Mapping[str, Any], variants: tuple[Variant, ...] = ()
+    ) -> Packet:
+        self._said += 1
+        return Packet(operation, self.node_id, self._said, facts, variants)
+
+    # -- to one
+
+    async def ask(
+        self,
+        connection_id: str,
+        operation: str,
+        *args: Any,
+        message: Sendable | None = None,
+        seconds: float | None = None,
+    ) -> Any:
+        """Have the process that has a connection do something with it.
+
+        Args:
+            connection_id: The connection's id.
+            operation: What to do: called there with the id, and the arguments behind it.
+            args: Anything that can be JSON.
+            message: What is to be sent to it.
+            seconds: How long that may take (default: `calls.ANSWER_SECONDS`).
+
+        Returns:
+            What it returns there.
+
+        Raises:
+            ConnectionNotFound: If no process has it.
+            BackendUnavailable: If that process does not answer.
+        """
+        node_id, separator, _ = connection_id.partition(_SEPARATOR)
+        channel = Channel('connection', connection_id)
+        if separator and len(node_id) == len(self.node_id):
+            channel = Channel('node', node_id)
+        named: dict[str, Any] = {} if seconds is None else {'seconds': seconds}
+        if message is not None:
+            named['variants'] = self._fanout.pack([], message, None)
+        answers = await self._calls.ask(channel, operation, connection_id, *args, **named)
+        if not answers:
+            raise ConnectionNotFound(connection_id)
+        return answers[0]
+
+    async def ask_all(self, kind: Kind, name: str, operation: str, *args: Any) -> list[Any]:
+        """Have every process that holds a name do something; what each of them returns.
+
+        Raises:
+            BackendUnavailable: If one of them does not answer.
+        """
+        return await self._calls.ask(Channel(kind, name), operation, *args)
+
+    async def _say(
+        self,
+        operation: str,
+        channel: Channel,
+        facts: Mapping[str, Any],
+        variants: tuple[Variant, ...],
+    ) -> int | None:
+        return await self._backend.send(
+            [channel], self._packet(operation, facts, variants).encode()
+        )
+
+    # -- look
+
+    async def holders(self, kind: Kind, name: str) -> dict[str, int]:
+        """Which processes have connections under a name, and how many."""
+        await self._interest.settled()
+        return await self._backend.holders(Channel(kind, name))
+
+    async def names(self, kind: Kind, prefix: str = '') -> list[str]:
+        """The names of a kind, with a prefix, under which a process has connections."""
+        await self._interest.settled()
+        return await self._backend.names(kind, prefix)
+
+    def health(self) -> BackendHealth:
+        """How the backend stands."""
+        health = self._backend.health()
+        return replace(health, undecodable=health.undecodable + self.undecodable)
+
+    # -- from others
+
+    def receive(self, channel: Channel, data: bytes) -> None:
+        """Something has arrived."""
+        try:
+            packet = decode(data)
+        except UnreadablePacket as error:
+            self.undecodable += 1
+            self._faults.warn('undecodable', 'a packet could not be read and is ignored: %s', error)
+            return
+        if not self._seen.is_new(*channel, packet):
+            return
+        try:
+            self._do(packet)
+        except Exception:  # a packet of another version, an envelope of the app's
+            self.undecodable += 1
+            logger.exception('what another process said could not be done: %s', packet.operation)
+
+    def _do(self, packet: Packet) -> None:
+        if packet.operation == DELIVER:
+            is_own = packet.origin == self.node_id and packet.number in self._outcomes
+            try:
+                outcome: DeliveryReport | Exception = self._deliver(packet.facts, packet.variants)
+            except MessageTooBig as error:
+                outcome = error
+            if is_own:
+                self._outcomes[packet.number] = outcome
+            elif isinstance(outcome, Exception):  # whoever sent it is told nothing of this process
+                self._counters.dropped += len(self._members(packet.facts))
+        elif packet.operation == ASK:
+            self._calls.asked(packet)
+        elif packet.operation == ANSWER:
+            self._calls.answered(packet)
+        else:
+            raise UnreadablePacket(f'nobody knows how to {packet.operation!r:.40}')
+
+    def _deliver(self, facts: Mapping[str, Any], variants: tuple[Variant, ...]) -> DeliveryReport:
+        kind, names, key = facts['kind'], facts['names'], facts.get('key')
+        return self._fanout.deliver(
+            self._members(facts),
+            variants,
+            facts.get('except', ()),
+            slow_consumer=facts.get('slow_consumer'),
+            key=None if key is None else (kind, tuple(names), _as_key(key)),
+        )
+
+    def _members(self, facts: Mapping[str, Any]) -> list[Connection]:
+        kind, names = facts['kind'], facts['names']
+        return self._registry.under(kind, names[0] if kind == 'topic' else names)
+
+    def lost(self, gap: Gap) -> None:
+        """Something will not arrive."""
+        self._gaps.noticed(gap)
+
+
+def _transportable(key: Hashable) -> Any:
+    """A key as JSON can carry it.
+
+    Raises:
+        TypeError: If it cannot.
+    """
+    if isinstance(key, tuple):
+        return [_transportable(each) for each in key]
+    if isinstance(key, (str, int, float, bool)) or key is None:
+        return key
+    raise TypeError(
+        f'coalesce={key!r:.80}: other processes have to know it, so it has to be text, a number or '
+        'a tuple of these'
+    )
+
+
+def _as_key(key: Any) -> Hashable:
+    return tuple(_as_key(each) for each in key) if isinstance(key, list) else key

@@ -1,0 +1,103 @@
+"""Has the backend hold what this process holds.
+
+The truth is in the registry. Whatever changes there is brought to the backend soon after, as it is
+by then: many changes at once, and what was undone meanwhile not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from falcon_ws_mw.backends import Backend
+from falcon_ws_mw.channels import Channel, Holdings
+
+logger = logging.getLogger('falcon_ws_mw')
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long anybody waits for a backend to hold something. It is to return earlier by itself."""
+
+RETRY_SECONDS: Final = 1.0
+"""The pause after a backend has failed in a way that it should not."""
+
+
+class Interest:
+    """Brings a backend to hold the channels of a process.
+
+    Args:
+        backend: The backend.
+        holdings: What the process holds.
+    """
+
+    __slots__ = ('_backend', '_changed', '_current', '_holdings', '_in_hand', '_next', '_task')
+
+    def __init__(self, backend: Backend, holdings: Holdings) -> None:
+        self._backend = backend
+        self._holdings = holdings
+        self._changed: dict[Channel, None] = {}
+        self._in_hand: dict[Channel, int] = {}
+        self._next = asyncio.Event()
+        self._current = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def changed(self, channel: Channel) -> None:
+        """What is held under a channel has changed."""
+        self._changed[channel] = None
+        if self._task is not None and self._task.done():
+            self._start()
+
+    def begin(self) -> None:
+        """The backend has started: bring it what has gathered."""
+        self._next, self._current = asyncio.Event(), asyncio.Event()
+        self._start()
+
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._bring_all(), name='falcon_ws_mw interest')
+
+    async def end(self) -> None:
+        """Bring nothing any more."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        self._next.set()
+        self._current.set()
+
+    async def settled(self, *channels: Channel) -> None:
+        """Wait until the backend holds some channels, or all, as the process does.
+
+        Not for longer than `PATIENCE_SECONDS`, and not at all while the backend is stopped.
+        """
+        if self._task is None:
+            return
+        waits = []
+        for concerned, event in ((self._in_hand, self._current), (self._changed, self._next)):
+            if any(channel in concerned for channel in channels or concerned):
+                waits.append(event)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                for event in waits:
+                    await event.wait()
+        except TimeoutError:
+            logger.error(  # noqa: TRY400  # the traceback would be of this wait
+                'the backend %s has not answered for %g s: what is held is not sure',
+                self._backend.url,
+                PATIENCE_SECONDS,
+            )
+
+    async def _bring_all(self) -> None:
+        while self._changed:
+            self._current, self._next = self._next, asyncio.Event()
+            changed, self._changed = self._changed, {}
+            self._in_hand = {channel: self._holdings.count(channel) for channel in changed}
+            try:
+                await self._backend.hold(self._in_hand)
+            except Exception:  # a backend of somebody's: nobody loses his place by it
+                logger.exception('the backend %s failed to hold channels', self._backend.url)
+                self._changed = {**changed, **self._changed}
+                self._current.set()
+                await asyncio.sleep(RETRY_SECONDS)
+            finally:
+                self._in_hand = {}
+                self._current.set()

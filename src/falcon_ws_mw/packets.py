@@ -1,0 +1,174 @@
+r"""What processes say to each other, as bytes: a head of JSON, and frames as they go out.
+
+A frame is encoded by whoever sends it, once for the whole cluster; nobody encodes it again. Where
+the routes of an app speak several envelopes there is one frame for each of them.
+
+    b'\x01' | length of the head, 4 bytes, big-endian | head | frames
+
+The head is `[operation, origin, number, facts, [[wire, is_text, bytes], …]]`. Packets are data,
+never pickles: whatever else arrives is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import orjson
+
+from falcon_ws_mw.frames import Frame, binary_frame, raw_of
+
+VERSION: Final = b'\x01'
+"""Of the form above. Processes that speak another ignore what they do not know, and count it."""
+
+_HEAD: Final = 5
+
+
+class UnreadablePacket(ValueError):
+    """Some bytes are no packet that this process can read."""
+
+
+class Variant(NamedTuple):
+    """A frame, and who is to get it.
+
+    Attributes:
+        wire: The name of the envelope that it is in; `None` if it is for whatever envelope.
+        frame: The frame.
+    """
+
+    wire: str | None
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One thing that a process says to others.
+
+    Attributes:
+        operation: What they are to do.
+        origin: The process that says it.
+        number: Its number among those of its origin: that of a later one is higher.
+        facts: What there is to know: anything that can be JSON.
+        variants: The frames to deliver.
+    """
+
+    operation: str
+    origin: str
+    number: int
+    facts: Mapping[str, Any]
+    variants: tuple[Variant, ...] = field(default=())
+
+    def encode(self) -> bytes:
+        """The packet as bytes.
+
+        Raises:
+            TypeError: If the facts cannot be JSON.
+        """
+        raws = [raw_of(variant.frame) for variant in self.variants]
+        bodies = [raw.encode() if isinstance(raw, str) else raw for raw in raws]
+        described = [
+            (variant.wire, isinstance(raw, str), len(body))
+            for variant, raw, body in zip(self.variants, raws, bodies, strict=True)
+        ]
+        head = orjson.dumps((self.operation, self.origin, self.number, self.facts, described))
+        return b''.join((VERSION, len(head).to_bytes(4), head, *bodies))
+
+
+def decode(data: bytes) -> Packet:
+    """Read a packet.
+
+    Raises:
+        UnreadablePacket: If it is none.
+    """
+    if data[:1] != VERSION:
+        raise UnreadablePacket(f'it begins with {data[:1]!r}: expected {VERSION!r}')
+    start = _HEAD + int.from_bytes(data[1:_HEAD])
+    try:
+        operation, origin, number, facts, described = orjson.loads(data[_HEAD:start])
+        variants = []
+        for wire, is_text, length in described:
+            body = data[start : start + length]
+            start += length
+            if len(body) != length:
+                raise UnreadablePacket('a frame is cut short')
+            frame: Frame
+            if is_text:
+                frame = {'type': 'websocket.send', 'text': body.decode()}
+            else:
+                frame = binary_frame(body)
+            variants.append(Variant(wire, frame))
+    except UnreadablePacket:
+        raise
+    except (ValueError, TypeError) as error:  # of orjson, of UTF-8, or of another form
+        raise UnreadablePacket(f'{type(error).__name__}: {error}') from None
+    is_well_formed = (
+        isinstance(operation, str)
+        and isinstance(origin, str)
+        and isinstance(number, int)
+        and isinstance(facts, dict)
+    )
+    if not is_well_formed:
+        raise UnreadablePacket('its head is not that of a packet')
+    return Packet(operation, origin, number, facts, tuple(variants))
+
+
+class Seen:
+    """Which packets have arrived, so that what comes twice counts once.
+
+    To one channel the packets of one process come in order, so a number that is no higher than the
+    last one has been sent again: its sender could not know that it had arrived. What is sent to
+    several channels comes by each of them.
+    """
+
+    __slots__ = ('_highest', '_several')
+
+    def __init__(self) -> None:
+        self._highest: _Lately[tuple[str, str, str], int] = _Lately(65_536)
+        self._several: _Lately[tuple[str, int], None] = _Lately(4_096)
+
+    def is_new(self, kind: str, name: str, packet: Packet) -> bool:
+        """Whether a packet has not arrived before. From now on it has.
+
+        Args:
+            kind: The kind of the channel that it came by.
+            name: The name of the channel.
+            packet: The packet.
+        """
+        highest = self._highest.get((kind, name, packet.origin))
+        if highest is not None and packet.number <= highest:
+            return False
+        self._highest.put((kind, name, packet.origin), packet.number)
+        if packet.facts.get('several'):
+            one = (packet.origin, packet.number)
+            if self._several.knows(one):
+                return False
+            self._several.put(one, None)
+        return True
+
+
+Key = TypeVar('Key')
+Value = TypeVar('Value')
+
+
+class _Lately(Generic[Key, Value]):
+    """A mapping that remembers so many entries at least, and forgets the oldest."""
+
+    __slots__ = ('_former', '_least', '_now')
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+        self._now: dict[Key, Value] = {}
+        self._former: dict[Key, Value] = {}
+
+    def get(self, key: Key) -> Value | None:
+        found = self._now.get(key)
+        return self._former.get(key) if found is None else found
+
+    def knows(self, key: Key) -> bool:
+        return key in self._now or key in self._former
+
+    def put(self, key: Key, value: Value) -> None:
+        if len(self._now) >= self._least:
+            self._former, self._now = self._now, {}
+        self._now[key] = value
