@@ -1,0 +1,234 @@
+"""A real Redis for tests: of Debian's package, on a free port, and all that can happen to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+import contextlib
+import os
+from pathlib import Path
+import shutil
+import signal
+import socket
+import subprocess
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from .servers import PATIENCE_SECONDS
+
+EXECUTABLE = 'redis-server'
+
+
+def needs_redis() -> None:
+    """Skip a test where there is no Redis; in CI that is a failure.
+
+    Raises:
+        RuntimeError: In CI.
+    """
+    if shutil.which(EXECUTABLE) is not None:
+        return
+    reason = f'there is no {EXECUTABLE}: install it (Debian: apt install redis-server)'
+    if os.environ.get('CI'):
+        raise RuntimeError(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+class RedisServer:
+    """One server, which may be stopped, killed and started again on its port.
+
+    Args:
+        directory: Where it keeps its data.
+        options: Lines of its configuration, as `{'appendonly': 'yes'}`.
+    """
+
+    def __init__(self, directory: Path, **options: str) -> None:
+        self.port = free_port()
+        self.directory = directory
+        self.options = {'save': '', 'appendonly': 'no', **options}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f'redis://127.0.0.1:{self.port}/0'
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def client(self) -> redis_py.Redis:
+        return redis_py.Redis(port=self.port, socket_timeout=PATIENCE_SECONDS)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        given = {'port': str(self.port), 'bind': '127.0.0.1', 'dir': str(self.directory)}
+        args = [
+            text
+            for name, value in {**given, **self.options}.items()
+            for text in (f'--{name}', value)
+        ]
+        log = self.directory / 'redis.log'
+        with log.open('ab') as output:
+            self._process = subprocess.Popen(
+                [EXECUTABLE, *args], stdout=output, stderr=subprocess.STDOUT
+            )
+        for _ in range(PATIENCE_SECONDS * 100):
+            with contextlib.suppress(redis_py.RedisError), self.client() as client:
+                client.ping()
+                return
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.01)
+        raise RuntimeError(f'{EXECUTABLE} does not answer: {log.read_text()[-1000:]}')
+
+    def stop(self) -> None:
+        """Have it shut down, with what it saves on that."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Let it vanish."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(number)
+            process.wait(PATIENCE_SECONDS)
+
+    def cut_clients(self) -> None:
+        """Close the connections of all clients."""
+        with self.client() as client:
+            for kind in ('pubsub', 'normal'):
+                client.execute_command('CLIENT', 'KILL', 'TYPE', kind, 'SKIPME', 'yes')
+
+    def keys(self) -> list[str]:
+        with self.client() as client:
+            return sorted(key.decode() for key in client.keys('*'))
+
+    def channels(self) -> list[str]:
+        with self.client() as client:
+            return sorted(key.decode() for key in client.pubsub_channels('*'))
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """An empty Redis that keeps nothing over a restart."""
+    needs_redis()
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def lasting_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """One that writes down each command before it answers."""
+    needs_redis()
+    server = RedisServer(tmp_path, appendonly='yes', appendfsync='always')
+    server.start()
+    yield server
+    server.kill()
+
+
+class Wire:
+    """What lies between a client and a server, and may be cut: a proxy on a port of its own.
+
+    Args:
+        port: The server's.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        self._server_port = port
+        self._server: asyncio.Server | None = None
+        self._open = asyncio.Event()
+        self._open.set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def url(self) -> str:
+        return f'redis://127.0.0.1:{self.port}/0'
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._connected, '127.0.0.1', 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def cut(self) -> None:
+        """Nothing passes any more, in either direction; nobody is told."""
+        self._open.clear()
+
+    def mend(self, *, reset: bool = True) -> None:
+        """Things pass again. With `reset`, connections of before are gone, as behind a firewall."""
+        if reset:
+            for writer in self._writers:
+                writer.transport.abort()
+        self._open.set()
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._server.wait_closed()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        try:
+            await self._open.wait()
+            their_reader, their_writer = await asyncio.open_connection(
+                '127.0.0.1', self._server_port
+            )
+            self._writers.add(their_writer)
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._pass_on(reader, their_writer))
+                    both.create_task(self._pass_on(their_reader, writer))
+            finally:
+                self._writers.discard(their_writer)
+                their_writer.transport.abort()
+        except* (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            await self._open.wait()
+            writer.write(data)
+            await writer.drain()
+        raise ConnectionResetError
+
+
+@contextlib.asynccontextmanager
+async def wire_to(server: RedisServer) -> AsyncIterator[Wire]:
+    wire = Wire(server.port)
+    await wire.start()
+    try:
+        yield wire
+    finally:
+        await wire.stop()
