@@ -158,13 +158,16 @@ class Session:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 connection = await self._connect()
-                if await self._run_id(connection) != self.run_id:
-                    await _disconnect(connection)
-                    raise ConnectionError('another server is in its place')
+                try:
+                    if await self._run_id(connection) != self.run_id:
+                        raise ConnectionError('another server is in its place')
+                    if not self._over.done():
+                        self._commands = connection
+                finally:
+                    if self._commands is not connection:
+                        await _disconnect(connection)
         except (RedisError, OSError, TimeoutError):
             self._end(error)
-        else:
-            self._commands = connection
 
     # -- channels
 

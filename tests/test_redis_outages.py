@@ -1,0 +1,280 @@
+"""What happens to Redis, and what is said of it: no silent loss, and nothing comes twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+import logging
+import time
+
+import pytest
+
+from falcon_ws_mw import BackendUnavailable
+
+from .conftest import Logs
+from .linked import Member, Node, nodes, until
+from .redis_server import RedisServer, wire_to
+
+__all__ = ['lasting_redis', 'redis_server']
+
+from .redis_server import lasting_redis, redis_server
+
+REPORT_SECONDS = 5
+"""How soon after Redis is back each loss has to be reported."""
+
+ROOM = 'lobby'
+
+
+class Flood:
+    """Sends numbers to a room, from several nodes, until it is stopped.
+
+    Attributes:
+        taken: Those that were sent.
+        refused: Those of which their sender was told that they were not, in time.
+    """
+
+    AT_ONCE = 64
+
+    def __init__(self, *senders: Node) -> None:
+        self.taken: list[int] = []
+        self.refused: list[int] = []
+        self.per_second = 0.0
+        self._senders = senders
+        self._next = 0
+        self._is_over = False
+
+    async def send_one(self, node: Node) -> None:
+        self._next += 1
+        number = self._next
+        try:
+            await node.manager.broadcast_to_room(ROOM, str(number))
+        except BackendUnavailable:
+            self.refused.append(number)
+        else:
+            self.taken.append(number)
+
+    async def run(self, node: Node) -> None:
+        while not self._is_over:
+            await asyncio.gather(*(self.send_one(node) for _ in range(self.AT_ONCE)))
+
+    @asynccontextmanager
+    async def going_on(self) -> AsyncIterator[None]:
+        began = time.monotonic()
+        tasks = [asyncio.create_task(self.run(node)) for node in self._senders]
+        try:
+            await until(lambda: len(self.taken) > 1_000)
+            yield
+            before = len(self.taken)
+            await until(lambda: len(self.taken) > before + 1_000, 20)
+        finally:
+            self._is_over = True
+            await asyncio.gather(*tasks)
+            self.per_second = len(self.taken) / (time.monotonic() - began)
+
+
+async def check_order(members: list[Member]) -> None:
+    """Each number once, and two members got what both got in one order."""
+    received = [member.numbers for member in members]
+    for numbers in received:
+        assert len(set(numbers)) == len(numbers), 'something came twice'
+    first = received[0]
+    place = {number: index for index, number in enumerate(first)}
+    for numbers in received[1:]:
+        common = [place[number] for number in numbers if number in place]
+        assert common == sorted(common), 'not one order'
+
+
+async def count_of(server: RedisServer) -> int:
+    """How many messages to the room Redis has counted."""
+    with server.client() as client:
+        counted: bytes | None = await asyncio.to_thread(
+            client.hget, f'falcon_ws:r:{ROOM}', 'number'
+        )
+    return int(counted or 0)
+
+
+async def check_exact(server: RedisServer, node: Node, member: Member) -> None:
+    """What was lost is what was reported."""
+    counted = await count_of(server)
+    missing = counted - len(member.texts)
+    await until(lambda: node.lost(ROOM) == missing, REPORT_SECONDS)
+
+
+async def check_alive(those: list[Node]) -> None:
+    """All is as it was: they are in touch, hold what they held, and can hold more."""
+    for node in those:
+        await node.connected(REPORT_SECONDS)
+    late = [await node.member('later', ROOM) for node in those]
+    for node in those:
+        await node.manager.broadcast_to_room('later', '0')
+    for member in late:
+        await member.gets(len(those))
+        assert member.texts.count('0') == len(those)
+    for node in those:
+        assert await node.manager.count_connections_in_room(ROOM) == 2 * len(those)
+
+
+async def test_clients_killed_sixteen_times_under_load(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    async with nodes(*[redis_server.url] * 2) as (a, b):
+        members = [await node.member(ROOM) for node in (a, b)]
+        flood = Flood(a, b)
+        async with flood.going_on():
+            for _ in range(16):
+                before = len(flood.taken)
+                await asyncio.to_thread(redis_server.cut_clients)
+                await until(lambda before=before: len(flood.taken) > before + 500)  # type: ignore[misc]
+        for node, member in zip((a, b), members, strict=True):
+            await check_exact(redis_server, node, member)
+        await check_order(members)
+        assert not flood.refused
+        await check_alive([a, b])
+
+
+@pytest.mark.parametrize('end', [RedisServer.stop, RedisServer.kill], ids=['stop', 'kill'])
+async def test_a_restart_that_keeps_the_counts(
+    lasting_redis: RedisServer,
+    end: Callable[[RedisServer], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    async with nodes(*[lasting_redis.url] * 2) as (a, b):
+        members = [await node.member(ROOM) for node in (a, b)]
+        flood = Flood(a, b)
+        async with flood.going_on():
+            await asyncio.to_thread(end, lasting_redis)
+            await asyncio.to_thread(lasting_redis.start)
+        for node, member in zip((a, b), members, strict=True):
+            await check_exact(lasting_redis, node, member)
+        await check_order(members)
+        await check_alive([a, b])
+
+
+@pytest.mark.parametrize('end', [RedisServer.stop, RedisServer.kill], ids=['stop', 'kill'])
+async def test_a_restart_that_loses_the_counts(
+    redis_server: RedisServer,
+    end: Callable[[RedisServer], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    async with nodes(*[redis_server.url] * 2) as (a, b):
+        members = [await node.member(ROOM) for node in (a, b)]
+        flood = Flood(a, b)
+        async with flood.going_on():
+            await asyncio.to_thread(end, redis_server)
+            await asyncio.to_thread(redis_server.start)
+            for node in (a, b):
+                await until(lambda node=node: node.lost(ROOM) is None, REPORT_SECONDS)  # type: ignore[misc]
+        await check_order(members)
+        await check_alive([a, b])
+        epochs = {gap.epoch for gap in a.gaps}
+        assert len(epochs) == 1
+
+
+async def test_a_pause_of_three_seconds(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    async with nodes(*[redis_server.url] * 2) as (a, b):
+        members = [await node.member(ROOM) for node in (a, b)]
+        flood = Flood(a, b)
+        async with flood.going_on():
+            redis_server.pause()
+            await asyncio.sleep(3)  # it is time itself that is tried here
+            redis_server.resume()
+        for node, member in zip((a, b), members, strict=True):
+            await check_exact(redis_server, node, member)
+        await check_order(members)
+        await check_alive([a, b])
+
+
+@pytest.mark.parametrize('reset', [True, False], ids=['reset', 'late'])
+async def test_one_of_two_is_cut_off_for_ten_seconds(
+    redis_server: RedisServer, reset: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    async with wire_to(redis_server) as wire, nodes(redis_server.url, wire.url) as (a, b):
+        members = [await node.member(ROOM) for node in (a, b)]
+        flood = Flood(a)
+        async with flood.going_on():
+            wire.cut()
+            began = time.monotonic()
+            with pytest.raises(BackendUnavailable, match='within 5 s'):
+                await b.manager.broadcast_to_room(ROOM, '0')
+            await b.manager.send_to_connection(members[1].id, '-1')
+            assert members[1].texts[-1] == '-1', 'who is here is reached'
+            alone = await b.member('alone')
+            assert alone.id in b.manager.connections
+            await asyncio.sleep(max(0, began + 10 - time.monotonic()))
+            wire.mend(reset=reset)
+            await b.connected(REPORT_SECONDS)
+        members[1].texts.remove('-1')
+        for node, member in zip((a, b), members, strict=True):
+            await check_exact(redis_server, node, member)
+        assert a.lost(ROOM) == 0
+        assert b.lost(ROOM)
+        await check_order(members)
+        await check_alive([a, b])
+
+
+async def test_what_was_joined_meanwhile_may_have_missed_something(
+    redis_server: RedisServer, logs: Logs
+) -> None:
+    async with wire_to(redis_server) as wire, nodes(wire.url) as (node,):
+        wire.cut()
+        await until(lambda: node.health.state == 'connecting', 15)
+        member = await node.member('new')
+        wire.mend()
+        await node.connected()
+        await until(lambda: [gap.name for gap in node.gaps] == ['new'])
+        assert node.gaps[0].lost is None
+        await node.manager.broadcast_to_room('new', '1')
+        assert member.texts == ['1']
+    (lost, gap, back) = logs.take()
+    assert 'cannot be reached: TimeoutError' in lost
+    assert 'how many is not known' in gap
+    assert 'is reached again' in back
+
+
+async def test_an_app_starts_without_redis_and_is_in_touch_when_it_comes(
+    redis_server: RedisServer, logs: Logs
+) -> None:
+    redis_server.kill()
+    async with nodes(redis_server.url) as (node,):
+        member = await node.member(ROOM)
+        sending = asyncio.create_task(node.manager.broadcast_to_room(ROOM, '1'))
+        await asyncio.to_thread(redis_server.start)
+        report = await sending
+        assert (report.queued, member.texts) == (1, ['1'])
+    assert any('cannot be reached' in line for line in logs.take())
+
+
+async def test_without_redis_broadcasts_can_reach_whoever_is_here(
+    redis_server: RedisServer, logs: Logs
+) -> None:
+    async with nodes(redis_server.url, outage_policy='local') as (node,):
+        member = await node.member(ROOM)
+        redis_server.kill()
+        await until(lambda: node.health.state == 'connecting')
+        report = await node.manager.broadcast_to_room(ROOM, '1')
+        assert (report.queued, member.texts) == (1, ['1'])
+    logs.take()
+
+
+async def test_when_too_much_waits_senders_are_told_at_once(
+    redis_server: RedisServer, logs: Logs
+) -> None:
+    async with nodes(f'{redis_server.url}?max_waiting=10&wait_seconds=0.5') as (node,):
+        redis_server.kill()
+        await until(lambda: node.health.state == 'connecting')
+        results = await asyncio.gather(
+            *(node.manager.broadcast_to_room(ROOM, str(each)) for each in range(15)),
+            return_exceptions=True,
+        )
+        assert all(isinstance(each, BackendUnavailable) for each in results)
+        assert sum('10 messages wait already' in str(each) for each in results) == 5
+        assert node.health.unsent == 15
+    logs.take()
