@@ -115,6 +115,7 @@ BELOW_THE_LINE = (
     'alarms',
     'topics',
     'rooms',
+    'metric_names',
     'reports',
     'backends.redis.keys',
     'backends.redis.scripts',

@@ -1,4 +1,4 @@
-"""What Prometheus is told: which number has which name, and how it is served.
+"""What Prometheus is told: what is measured for it, and how the numbers are served.
 
 The counts are read from `manager.stats()` at each scrape, so counting costs what it costs without
 Prometheus. Only how long handlers take is measured here. No label says what a client made up: the
@@ -14,14 +14,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 import math
 import re
-from typing import Final, NamedTuple, get_args
+from typing import Final
 
 import falcon.asgi
 
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.manager import WebSocketConnectionManager
-from falcon_ws_mw.options import Limits
-from falcon_ws_mw.reports import ManagerStats, Outcome, WorkerState
+from falcon_ws_mw.metric_names import (
+    COUNTERS,
+    GAUGES,
+    HANDLERS,
+    LABELLED_COUNTERS,
+    NAMESPACE,
+    WORKER_RESTARTS,
+    WORKERS,
+    Labelled,
+)
+from falcon_ws_mw.reports import ManagerStats, Outcome
 
 try:
     from prometheus_client.exposition import choose_encoder
@@ -38,8 +47,17 @@ except ImportError as error:
         'manager.stats() yourself'
     ) from error
 
-NAMESPACE: Final = 'falcon_ws'
-"""What the name of each metric begins with."""
+__all__ = [
+    'BUCKETS',
+    'COUNTERS',
+    'GAUGES',
+    'LABELLED_COUNTERS',
+    'NAMESPACE',
+    'OTHER_TYPES',
+    'HandlerMeter',
+    'ManagerCollector',
+    'MetricsResource',
+]
 
 BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Upper bounds in seconds. Handlers that touch only memory take less than the first; most servers
@@ -47,96 +65,6 @@ and clients have given up after the last."""
 
 OTHER_TYPES: Final = '*other*'
 """The `type` of what is counted together, once there are too many label sets."""
-
-
-class _Exported(NamedTuple):
-    """How a field of `ManagerStats` is exported."""
-
-    name: str
-    help: str
-
-
-class _Labelled(NamedTuple):
-    """How a field that counts by something is exported."""
-
-    name: str
-    label: str
-    known: Sequence[str]
-    """The labels that are there from the start, at 0: what appears with its first event has no
-    increase that an alert could see."""
-    help: str
-
-
-GAUGES: Final[Mapping[str, _Exported]] = {
-    'connections': _Exported('connections', 'Live connections.'),
-    'rooms': _Exported('rooms', 'Rooms that have a member.'),
-    'users': _Exported('users', 'Users that have a connection.'),
-    'topic_filters': _Exported(
-        'topic_filters', 'Topic filters that a connection has subscribed to.'
-    ),
-}
-"""By field of `ManagerStats`, as those below."""
-
-COUNTERS: Final[Mapping[str, _Exported]] = {
-    # Not `connections`: OpenMetrics calls a counter by its name without `_total`, and that is taken
-    # by the gauge.
-    'connections_total': _Exported(
-        'connections_opened', 'Connections since the start, also if on_ws_connect refused them.'
-    ),
-    'received': _Exported('messages_received', 'Messages that clients have sent.'),
-    'delivered': _Exported(
-        'messages_delivered',
-        'Messages that sends and broadcasts of the manager handed to the server or an outbox, '
-        'counted per connection.',
-    ),
-    'dropped': _Exported(
-        'messages_dropped', 'Messages that a connection should have got and did not.'
-    ),
-    'coalesced': _Exported(
-        'messages_coalesced', 'Messages that a newer one with their key replaced while they waited.'
-    ),
-    'throttled': _Exported(
-        'messages_throttled', 'Messages that were held back since their client sends too fast.'
-    ),
-    'slow_consumers': _Exported(
-        'slow_consumers', 'Connections that were closed because their outbox was full.'
-    ),
-    'evicted': _Exported(
-        'connections_evicted', 'Connections that were given up because their client hung.'
-    ),
-    'not_aborted': _Exported(
-        'connections_not_aborted', 'Evicted connections whose socket was left to the server.'
-    ),
-    'expired': _Exported(
-        'connections_expired', 'Connections that were closed since their identity had expired.'
-    ),
-    'abandoned': _Exported(
-        'messages_abandoned',
-        'Messages that had arrived and were not handled, since their connection had ended.',
-    ),
-    'unmatched_replies': _Exported(
-        'unmatched_replies', 'Answers of clients to no request that waits for one.'
-    ),
-    'forgotten': _Exported(
-        'messages_forgotten', 'Messages that an old on_websocket never came back for.'
-    ),
-}
-
-LABELLED_COUNTERS: Final[Mapping[str, _Labelled]] = {
-    'refusals': _Labelled(
-        'refusals',
-        'reason',
-        ('origin', 'limit', 'denied', 'crash', 'timeout', 'configuration'),
-        'Handshakes that were refused.',
-    ),
-    'limits_hit': _Labelled('limit_hits', 'limit', Limits.names(), 'How often a limit was hit.'),
-    'errors': _Labelled(
-        'errors',
-        'kind',
-        ('malformed', 'unknown_type', 'invalid_payload', 'unauthenticated', 'http_error', 'crash'),
-        'Messages that were answered with an error.',
-    ),
-}
 
 
 def _check_namespace(namespace: str) -> str:
@@ -189,33 +117,29 @@ class ManagerCollector(Collector):
     def _counters(self, stats: ManagerStats) -> Iterable[Metric]:
         for field, (name, text) in COUNTERS.items():
             yield CounterMetricFamily(self._prefix + name, text, getattr(stats, field))
-        for field, (name, label, known, text) in LABELLED_COUNTERS.items():
-            counts = {**dict.fromkeys(known, 0), **getattr(stats, field)}
-            metric = CounterMetricFamily(self._prefix + name, text, labels=[label])
-            for value, count in counts.items():
-                metric.add_metric([value], count)
-            yield metric
+        for field, labelled in LABELLED_COUNTERS.items():
+            yield self._labelled(CounterMetricFamily, labelled, getattr(stats, field))
 
     def _workers(self, stats: ManagerStats) -> Iterable[Metric]:
-        states = GaugeMetricFamily(
-            self._prefix + 'workers', 'Workers, by what they are doing.', labels=['state']
-        )
-        counted = Counter(worker.state for worker in stats.workers)
-        for state in get_args(WorkerState):
-            states.add_metric([state], counted[state])
-        yield states
+        states: Counter[str] = Counter(worker.state for worker in stats.workers)
+        yield self._labelled(GaugeMetricFamily, WORKERS, states)
         # Workers may have one name, series may not: one given twice fails the whole scrape.
         restarts: Counter[str] = Counter()
         for worker in stats.workers:
             restarts[worker.name] += worker.restarts
-        metric = CounterMetricFamily(
-            self._prefix + 'worker_restarts',
-            'How often workers were started again since the app started.',
-            labels=['worker'],
-        )
-        for name, count in restarts.items():
-            metric.add_metric([name], count)
-        yield metric
+        yield self._labelled(CounterMetricFamily, WORKER_RESTARTS, restarts)
+
+    def _labelled(
+        self,
+        family: type[GaugeMetricFamily | CounterMetricFamily],
+        exported: Labelled,
+        counts: Mapping[str, int],
+    ) -> Metric:
+        name, label, known, text = exported
+        metric = family(self._prefix + name, text, labels=[label])
+        for value, count in {**dict.fromkeys(known, 0), **counts}.items():
+            metric.add_metric([value], count)
+        return metric
 
 
 class _Series:
@@ -256,7 +180,7 @@ class HandlerMeter(Collector):
         buckets: Sequence[float] = BUCKETS,
         max_series: int = 1000,
     ) -> None:
-        self._name = _check_namespace(namespace) + '_handler_seconds'
+        self._name = f'{_check_namespace(namespace)}_{HANDLERS.name}'
         self._bounds = _check_buckets(buckets)
         self._max_series = max_series
         self._series: dict[tuple[str, str, Outcome], _Series] = {}
@@ -290,7 +214,7 @@ class HandlerMeter(Collector):
     def _metric(self) -> HistogramMetricFamily:
         return HistogramMetricFamily(
             self._name,
-            'How long handlers took, by how they ended.',
+            HANDLERS.help,
             labels=['resource', 'type', 'outcome'],
             unit='seconds',
         )
