@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 import importlib
 import itertools
 import re
@@ -29,6 +29,7 @@ from websockets.exceptions import InvalidStatus
 import yaml
 
 from falcon_ws_mw import (
+    BackendHealth,
     ConfigurationError,
     Limits,
     ManagerStats,
@@ -40,6 +41,9 @@ from falcon_ws_mw import (
     install,
 )
 from falcon_ws_mw.prometheus import (
+    BACKEND_COUNTERS,
+    BACKEND_GAUGES,
+    BACKEND_STATE,
     BUCKETS,
     COUNTERS,
     GAUGES,
@@ -48,7 +52,7 @@ from falcon_ws_mw.prometheus import (
     ManagerCollector,
     MetricsResource,
 )
-from falcon_ws_mw.reports import Meter, Outcome, WorkerState
+from falcon_ws_mw.reports import ConnectionState, Meter, Outcome, WorkerState
 
 from .servers import PATIENCE_SECONDS, Client, Served, serve
 from .test_docs import DOCS, Page, blocks_of
@@ -104,8 +108,12 @@ class AnyMessage(WebSocketResource):
         return 'taken'
 
 
-def app_with_metrics(**options: Any) -> WebSocketLifespan:
-    app = install(falcon.asgi.App(), limits=Limits(messages_per_second=None))
+LINKED = 'memory://metrics'
+"""A backend as that of several processes, within one."""
+
+
+def app_with_metrics(backend: str = 'memory://', **options: Any) -> WebSocketLifespan:
+    app = install(falcon.asgi.App(), limits=Limits(messages_per_second=None), backend=backend)
     app.add_route('/rooms/{room}', Room())
     app.add_websocket_route('/any', AnyMessage)
     app.add_route('/metrics', MetricsResource(app.ws_connection_manager, **options))
@@ -188,10 +196,22 @@ def distinct_stats() -> ManagerStats:
             values[name] = number
         elif kind == Mapping[str, int]:
             values[name] = {f'of_{name}': number}
+        elif name == 'backend':
+            values[name] = distinct_health()
         else:
             assert name == 'workers', f'how is {name} exported?'
             values[name] = (WorkerStats('clock', 'failed', number, 'boom'),)
     return ManagerStats(**values)
+
+
+def distinct_health() -> BackendHealth:
+    """The same for the fields of a backend."""
+    others = {'state': 'connecting', 'state_seconds': 3001.0, 'last_error': 'boom'}
+    values: dict[str, Any] = {}
+    for number, (name, kind) in enumerate(get_type_hints(BackendHealth).items(), start=2001):
+        assert kind is int or name in others, f'how is {name} exported?'
+        values[name] = number if kind is int else others[name]
+    return BackendHealth(**values)
 
 
 class Told:
@@ -216,9 +236,18 @@ def test_every_field_of_the_stats_is_exported() -> None:
     series = read(registry)
 
     expected = {1001 + place: each.name for place, each in enumerate(fields(ManagerStats))}
+    expected |= {2001 + place: each.name for place, each in enumerate(fields(BackendHealth))}
     exported = {int(value) for value in series.values()}
 
-    assert {name for value, name in expected.items() if value not in exported} == set()
+    # Of these there is no number: that of `backend` are its fields, `state` is a label.
+    assert {name for value, name in expected.items() if value not in exported} == {
+        'backend',
+        'state',
+        'state_seconds',
+        'last_error',
+    }
+    assert 3001 not in exported
+    assert 'boom' not in str(series)
 
 
 def test_each_field_is_exported_under_its_own_name() -> None:
@@ -240,6 +269,31 @@ def test_each_field_is_exported_under_its_own_name() -> None:
     assert series[named('falcon_ws_worker_restarts_total', worker='clock')] > 1000
 
 
+def test_each_field_of_a_backend_is_exported_under_its_own_name() -> None:
+    health = distinct_health()
+    registry = CollectorRegistry()
+    registry.register(ManagerCollector(manager_at(distinct_stats())))
+    series = read(registry)
+
+    for field, gauge in BACKEND_GAUGES.items():
+        assert series[named(f'falcon_ws_{gauge.name}')] == getattr(health, field)
+    for field, counter in BACKEND_COUNTERS.items():
+        assert series[named(f'falcon_ws_{counter.name}_total')] == getattr(health, field)
+
+
+@pytest.mark.parametrize('state', get_args(ConnectionState))
+def test_a_backend_is_in_one_of_its_states(state: ConnectionState) -> None:
+    stats = replace(distinct_stats(), backend=BackendHealth(state))
+    registry = CollectorRegistry()
+    registry.register(ManagerCollector(manager_at(stats)))
+    found = {key: value for key, value in read(registry).items() if 'backend_state' in key[0]}
+
+    assert found == {
+        named('falcon_ws_backend_state', state=each): each == state
+        for each in get_args(ConnectionState)
+    }
+
+
 def test_what_has_not_happened_yet_is_0_and_not_missing() -> None:
     registry = CollectorRegistry()
     registry.register(ManagerCollector(WebSocketConnectionManager()))
@@ -251,6 +305,44 @@ def test_what_has_not_happened_yet_is_0_and_not_missing() -> None:
             assert named(f'falcon_ws_{labelled.name}_total', **{labelled.label: value}) in series
     for state in get_args(WorkerState):
         assert named('falcon_ws_workers', state=state) in series
+
+
+def test_what_a_backend_has_not_done_yet_is_0_and_not_missing() -> None:
+    registry = CollectorRegistry()
+    registry.register(ManagerCollector(WebSocketConnectionManager(LINKED)))
+    series = read(registry)
+
+    assert series.pop(named('falcon_ws_backend_state', state='stopped')) == 1
+    assert set(series.values()) == {0}
+    for gauge in BACKEND_GAUGES.values():
+        assert named(f'falcon_ws_{gauge.name}') in series
+    for counter in BACKEND_COUNTERS.values():
+        assert named(f'falcon_ws_{counter.name}_total') in series
+
+
+def test_one_process_by_itself_has_no_numbers_of_a_backend() -> None:
+    registry = CollectorRegistry()
+    registry.register(ManagerCollector(WebSocketConnectionManager('memory://')))
+
+    assert [key for key in read(registry) if 'backend' in key[0]] == []
+
+
+async def test_a_scrape_tells_how_the_backend_stands() -> None:
+    other = WebSocketConnectionManager(LINKED)
+    async with serve(app_with_metrics(LINKED)) as served, served.client('/rooms/a') as client:
+        await say(client, 'say')
+        before = await scrape(served)
+        await other.start()
+        await other.broadcast_to_room('a', {'type': 'said'})
+        await client.receive()
+        after = await scrape(served)
+        await other.stop()
+
+    assert after[named('falcon_ws_backend_state', state='connected')] == 1
+    assert after[named('falcon_ws_backend_channels')] >= 1
+    assert before[named('falcon_ws_backend_messages_sent_total')] == 1
+    name = named('falcon_ws_backend_messages_received_total')
+    assert after[name] == before[name] + 1
 
 
 @pytest.mark.parametrize('field', ['refusals', 'errors'])
@@ -280,8 +372,9 @@ def vars_of(stats: ManagerStats) -> dict[str, Any]:
     return {each.name: getattr(stats, each.name) for each in fields(stats)}
 
 
-async def test_counters_never_go_down() -> None:
-    app = app_with_metrics()
+@pytest.mark.parametrize('backend', ['memory://', LINKED])
+async def test_counters_never_go_down(backend: str) -> None:
+    app = app_with_metrics(backend)
     rounds: list[Series] = []
     async with serve(app) as served:
         rounds.append(await scrape(served))
@@ -297,7 +390,8 @@ async def test_counters_never_go_down() -> None:
                     await asyncio.sleep(0.01)
             rounds.append(await scrape(served))
 
-    gauges = {f'falcon_ws_{name}' for name in (*GAUGES, 'workers')}
+    names = [each.name for each in (*GAUGES.values(), *BACKEND_GAUGES.values())]
+    gauges = {f'falcon_ws_{name}' for name in (*names, BACKEND_STATE.name, 'workers')}
     for before, after in itertools.pairwise(rounds):
         counted = {key for key in before if key[0] not in gauges}
         assert counted
@@ -323,9 +417,10 @@ async def test_types_that_a_client_makes_up_are_no_series(path: str) -> None:
     assert 'made-up' not in str(after)
 
 
-async def test_nothing_that_a_client_says_is_in_a_scrape() -> None:
+@pytest.mark.parametrize('backend', ['memory://', LINKED])
+async def test_nothing_that_a_client_says_is_in_a_scrape(backend: str) -> None:
     async with (
-        serve(app_with_metrics()) as served,
+        serve(app_with_metrics(backend)) as served,
         served.client(
             '/rooms/zebra?zebra=zebra',
             additional_headers={'X-User': 'zebra', 'User-Agent': 'zebra'},
@@ -462,7 +557,7 @@ def test_names_follow_the_conventions() -> None:
 
 def test_each_metric_has_its_help_and_type() -> None:
     registry = CollectorRegistry()
-    registry.register(ManagerCollector(WebSocketConnectionManager()))
+    registry.register(ManagerCollector(WebSocketConnectionManager(LINKED)))
     text = generate_latest(registry).decode()
     names = {line.split('{')[0].split()[0] for line in text.splitlines() if line[0] != '#'}
 
@@ -479,7 +574,7 @@ def test_no_two_metrics_have_one_name_in_openmetrics() -> None:
 
 def test_another_namespace_names_all_of_them() -> None:
     registry = CollectorRegistry()
-    MetricsResource(WebSocketConnectionManager(), namespace='chat', registry=registry)
+    MetricsResource(WebSocketConnectionManager(LINKED), namespace='chat', registry=registry)
 
     assert {family.name.split('_')[0] for family in registry.collect()} == {'chat'}
 
@@ -506,6 +601,13 @@ def test_what_the_page_asks_prometheus_for_is_exported() -> None:
     assert asked - {'falcon_ws_mw'} <= described | histogram
 
 
+def test_the_page_names_each_state_of_a_backend() -> None:
+    _, _, rest = PAGE.read_text().partition('| `state` of the backend ')
+    rows, _, _ = rest.partition('| `outcome` |')
+
+    assert re.findall(r'\| `(\w+)` \|', rows) == [*get_args(ConnectionState)]
+
+
 def rules_of_the_page() -> list[dict[str, Any]]:
     for block in blocks_of(PAGE, 'yaml'):
         (group,) = yaml.safe_load(block.text).get('groups', [None])
@@ -516,17 +618,20 @@ def rules_of_the_page() -> list[dict[str, Any]]:
 
 
 def test_the_alerts_of_the_page_ask_for_labels_that_there_are() -> None:
+    registry = CollectorRegistry()
+    registry.register(ManagerCollector(WebSocketConnectionManager(LINKED)))
+    series = read(registry)
     labels = {'le', 'instance', 'resource', 'type', 'outcome', 'state', 'worker'}
     labels |= {each.label for each in LABELLED_COUNTERS.values()}
-    values = {value for each in LABELLED_COUNTERS.values() for value in each.known}
     for rule in rules_of_the_page():
         by = re.findall(r'by \(([^)]+)\)', rule['expr'])
-        selected = re.findall(r'(\w+)=~?"([^"]+)"', rule['expr'])
+        selected = re.findall(r'(\w+)\{(\w+)=~?"([^"]+)"\}', rule['expr'])
 
         assert {name for each in by for name in each.split(', ')} <= labels
-        assert {name for name, _ in selected} <= labels
-        named_values = {value for _, each in selected for value in each.split('|')}
-        assert named_values <= values | set(get_args(WorkerState))
+        assert len(selected) == rule['expr'].count('{')
+        for metric, label, values in selected:
+            for value in values.split('|'):
+                assert named(metric, **{label: value}) in series
 
 
 def test_the_protected_metrics_of_the_page_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, get_args
 
 from falcon_ws_mw.options import Limits
-from falcon_ws_mw.reports import WorkerState
+from falcon_ws_mw.reports import ConnectionState, WorkerState
 
 NAMESPACE: Final = 'falcon_ws'
 """What the name of each metric begins with."""
@@ -108,5 +108,44 @@ WORKERS: Final = Labelled(
 WORKER_RESTARTS: Final = Labelled(
     'worker_restarts', 'worker', (), 'How often workers were started again since the app started.'
 )
+
+BACKEND_STATE: Final = Labelled(
+    'backend_state',
+    'state',
+    get_args(ConnectionState),
+    'What the backend is doing: 1 for the state that it is in, 0 for the others.',
+)
+
+# No name for `state_seconds`: Prometheus knows by itself for how long a state lasts (`for: 1m`),
+# and advises against exporting ages. None for `last_error`, which is text.
+BACKEND_GAUGES: Final[Mapping[str, Exported]] = {
+    'channels': Exported('backend_channels', 'Channels of the backend that this process holds.'),
+    'waiting': Exported(
+        'backend_messages_waiting', 'Messages that wait to be taken by the engine of the backend.'
+    ),
+}
+"""By field of `BackendHealth`, as those below."""
+
+BACKEND_COUNTERS: Final[Mapping[str, Exported]] = {
+    'connects': Exported(
+        'backend_connects', 'How often the backend has got in touch with its engine.'
+    ),
+    'sent': Exported('backend_messages_sent', 'Messages that the engine of the backend took.'),
+    'unsent': Exported(
+        'backend_messages_unsent', 'Messages that it did not take in time; their senders were told.'
+    ),
+    'received': Exported(
+        'backend_messages_received', 'Messages that came from the backend, own ones included.'
+    ),
+    'gaps': Exported('backend_gaps', 'Gaps in what came from the backend.'),
+    'lost': Exported(
+        'backend_messages_lost',
+        'Messages that were lost between processes, as far as they could be counted.',
+    ),
+    'undecodable': Exported(
+        'backend_messages_undecodable',
+        'What came from the backend and was no message, and was ignored.',
+    ),
+}
 
 HANDLERS: Final = Exported('handler_seconds', 'How long handlers took, by how they ended.')

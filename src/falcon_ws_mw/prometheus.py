@@ -21,6 +21,9 @@ import falcon.asgi
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.metric_names import (
+    BACKEND_COUNTERS,
+    BACKEND_GAUGES,
+    BACKEND_STATE,
     COUNTERS,
     GAUGES,
     HANDLERS,
@@ -28,9 +31,10 @@ from falcon_ws_mw.metric_names import (
     NAMESPACE,
     WORKER_RESTARTS,
     WORKERS,
+    Exported,
     Labelled,
 )
-from falcon_ws_mw.reports import ManagerStats, Outcome
+from falcon_ws_mw.reports import BackendHealth, ManagerStats, Outcome, WorkerStats
 
 try:
     from prometheus_client.exposition import choose_encoder
@@ -48,6 +52,9 @@ except ImportError as error:
     ) from error
 
 __all__ = [
+    'BACKEND_COUNTERS',
+    'BACKEND_GAUGES',
+    'BACKEND_STATE',
     'BUCKETS',
     'COUNTERS',
     'GAUGES',
@@ -108,26 +115,41 @@ class ManagerCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """The metrics as they stand."""
         stats = self._manager.stats()
-        return [*self._gauges(stats), *self._counters(stats), *self._workers(stats)]
+        return [
+            *self._gauges(GAUGES, stats),
+            *self._counters(COUNTERS, stats),
+            *self._labelled_counters(stats),
+            *self._workers(stats.workers),
+            *self._backend(stats.backend),
+        ]
 
-    def _gauges(self, stats: ManagerStats) -> Iterable[Metric]:
-        for field, (name, text) in GAUGES.items():
-            yield GaugeMetricFamily(self._prefix + name, text, getattr(stats, field))
+    def _gauges(self, exported: Mapping[str, Exported], values: object) -> Iterable[Metric]:
+        for field, (name, text) in exported.items():
+            yield GaugeMetricFamily(self._prefix + name, text, getattr(values, field))
 
-    def _counters(self, stats: ManagerStats) -> Iterable[Metric]:
-        for field, (name, text) in COUNTERS.items():
-            yield CounterMetricFamily(self._prefix + name, text, getattr(stats, field))
-        for field, labelled in LABELLED_COUNTERS.items():
-            yield self._labelled(CounterMetricFamily, labelled, getattr(stats, field))
+    def _counters(self, exported: Mapping[str, Exported], values: object) -> Iterable[Metric]:
+        for field, (name, text) in exported.items():
+            yield CounterMetricFamily(self._prefix + name, text, getattr(values, field))
 
-    def _workers(self, stats: ManagerStats) -> Iterable[Metric]:
-        states: Counter[str] = Counter(worker.state for worker in stats.workers)
+    def _labelled_counters(self, stats: ManagerStats) -> Iterable[Metric]:
+        for field, exported in LABELLED_COUNTERS.items():
+            yield self._labelled(CounterMetricFamily, exported, getattr(stats, field))
+
+    def _workers(self, workers: Sequence[WorkerStats]) -> Iterable[Metric]:
+        states: Counter[str] = Counter(worker.state for worker in workers)
         yield self._labelled(GaugeMetricFamily, WORKERS, states)
         # Workers may have one name, series may not: one given twice fails the whole scrape.
         restarts: Counter[str] = Counter()
-        for worker in stats.workers:
+        for worker in workers:
             restarts[worker.name] += worker.restarts
         yield self._labelled(CounterMetricFamily, WORKER_RESTARTS, restarts)
+
+    def _backend(self, health: BackendHealth | None) -> Iterable[Metric]:
+        if health is None:  # zeros would say that there is a backend, and that it is not connected
+            return
+        yield self._labelled(GaugeMetricFamily, BACKEND_STATE, {health.state: 1})
+        yield from self._gauges(BACKEND_GAUGES, health)
+        yield from self._counters(BACKEND_COUNTERS, health)
 
     def _labelled(
         self,
