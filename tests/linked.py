@@ -9,6 +9,9 @@ import json
 from typing import Any
 
 from falcon_ws_mw import Gap, WebSocketConnectionManager
+from falcon_ws_mw.asgi import Event
+from falcon_ws_mw.connection import Connection
+from falcon_ws_mw.frames import raw_of
 
 from .servers import PATIENCE_SECONDS
 
@@ -33,16 +36,17 @@ class Member:
         self.id = manager.new_id()
         self.texts: list[str] = []
         self.close_code: int | None = None
-        manager.add_connection(self.id, self)
+        self.connection = Connection(self.id, self._send, websocket=self)
+        self.connection.codec = manager.codecs.default
+        manager.add_connection(self.id, self.connection)
+        self.connection.opened()
 
-    async def send_text(self, payload: str) -> None:
-        self.texts.append(payload)
-
-    async def send_data(self, payload: bytes | bytearray | memoryview) -> None:
-        self.texts.append(bytes(payload).decode())
-
-    async def close(self, code: int | None = None, reason: str | None = None) -> None:
-        self.close_code = code
+    async def _send(self, event: Event) -> None:
+        if event['type'] == 'websocket.close':
+            self.close_code = event['code']
+        else:
+            raw = raw_of(event)
+            self.texts.append(raw if isinstance(raw, str) else raw.decode())
 
     @property
     def numbers(self) -> list[Any]:

@@ -86,6 +86,8 @@ class Cluster:
         self._seen = Seen()
         await self._backend.start(self.node_id, self)
         self._interest.changed(Channel('node', self.node_id))
+        for kind, name in self._registry.names():
+            self._changed(kind, name)
         self._interest.begin()
         await self._interest.settled()
 
@@ -213,17 +215,18 @@ class Cluster:
             ConnectionNotFound: If no process has it.
             BackendUnavailable: If that process does not answer.
         """
-        node_id, separator, _ = connection_id.partition(_SEPARATOR)
-        channel = Channel('connection', connection_id)
-        if separator and len(node_id) == len(self.node_id):
-            channel = Channel('node', node_id)
         named: dict[str, Any] = {} if seconds is None else {'seconds': seconds}
         if message is not None:
             named['variants'] = self._fanout.pack([], message, None)
-        answers = await self._calls.ask(channel, operation, connection_id, *args, **named)
-        if not answers:
-            raise ConnectionNotFound(connection_id)
-        return answers[0]
+        channels = [Channel('connection', connection_id)]
+        node_id, separator, _ = connection_id.partition(_SEPARATOR)
+        if separator and len(node_id) == len(self.node_id):
+            channels.insert(0, Channel('node', node_id))
+        for channel in channels:
+            answers = await self._calls.ask(channel, operation, connection_id, *args, **named)
+            if answers:
+                return answers[0]
+        raise ConnectionNotFound(connection_id)
 
     async def ask_all(self, kind: Kind, name: str, operation: str, *args: Any) -> list[Any]:
         """Have every process that holds a name do something; what each of them returns.

@@ -198,7 +198,7 @@ class WebSocketConnectionManager(Addressing):
         """
         if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
             until = posix_time(expires_at)
-            never = until == math.inf  # which JSON has no word for
+            never = expires_at is not None and until is None  # `math.inf`: JSON has no word for it
             await self._cluster.ask(
                 connection_id, 'identify', user_id, None if never else until, never
             )

@@ -152,6 +152,17 @@ class Registry:
             return name in self.connections
         return len(self.connections)
 
+    def names(self) -> list[tuple[Kind, str]]:
+        """All kinds and names under which there are connections."""
+        by_kind: tuple[tuple[Kind, Iterable[str]], ...] = (
+            ('all', ('',)),
+            ('connection', self.connections),
+            ('room', self.rooms.names()),
+            ('user', self.users.names()),
+            ('topic', self.topics.filters()),
+        )
+        return [(kind, name) for kind, names in by_kind for name in names]
+
     def _tell(self, kind: Kind, name: str) -> None:
         if self.changed is not None:
             self.changed(kind, name)

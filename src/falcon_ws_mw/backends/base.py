@@ -10,10 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol
 
 from falcon_ws_mw.channels import Channel, Kind
 from falcon_ws_mw.reports import BackendHealth, Gap
+
+NOT_STARTED: Final = 'the backend is not started: is the app served without ASGI lifespan?'
+"""What is wrong where nobody has started it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import ClassVar, Final
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
-from falcon_ws_mw.backends.base import Backend, Guarantee, Receiver
+from falcon_ws_mw.backends.base import NOT_STARTED, Backend, Guarantee, Receiver
 from falcon_ws_mw.channels import Channel, Kind
-from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.errors import BackendUnavailable, ConfigurationError
 from falcon_ws_mw.reports import BackendHealth
 
 
@@ -89,6 +89,8 @@ class MemoryBackend(Backend):
 
     async def send(self, channels: Sequence[Channel], data: bytes) -> int | None:
         """Hand it to all who hold one of the channels."""
+        if self._receiver is None:
+            raise BackendUnavailable(NOT_STARTED)
         self._sent += 1
         reached = set()
         for channel in channels:

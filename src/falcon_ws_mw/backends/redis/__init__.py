@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import logging
 from typing import Any, ClassVar, Final
 
-from falcon_ws_mw.backends.base import Backend, Guarantee, Receiver
+from falcon_ws_mw.backends.base import NOT_STARTED, Backend, Guarantee, Receiver
 from falcon_ws_mw.backends.redis.keys import Keys, field_of, name_of
 from falcon_ws_mw.backends.redis.options import read_url
 from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, HEARTBEAT, LIVING
@@ -195,7 +195,8 @@ class RedisBackend(Backend):
         self._was_tried.set()
 
     async def _connected(self) -> Session:
-        while self._session is None:
+        while self._session is None or self._session.is_over:
+            self._has_session.clear()
             await self._has_session.wait()
         return self._session
 
@@ -267,9 +268,7 @@ class RedisBackend(Backend):
 
     def _lane_of_started(self) -> Lane:
         if self._task is None or self._lane is None:
-            raise BackendUnavailable(
-                'the backend is not started: is the app served without ASGI lifespan?'
-            )
+            raise BackendUnavailable(NOT_STARTED)
         return self._lane
 
     # -- how it stands

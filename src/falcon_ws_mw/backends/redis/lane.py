@@ -100,7 +100,8 @@ class Lane:
             raise BackendUnavailable(f'{self._max_waiting} messages wait already (max_waiting)')
         self._number += 1
         taken: asyncio.Future[list[Taken]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(self._number, channels, is_counted, data, taken))
+        waiting = _Waiting(self._number, channels, is_counted, data, taken)
+        self._waiting.append(waiting)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._send_all(), name='falcon_ws_mw redis lane')
         try:
@@ -108,6 +109,8 @@ class Lane:
                 return await taken
         except TimeoutError:
             self.unsent += 1
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
             raise BackendUnavailable(
                 f'Redis has not taken a message within {self._wait_seconds:g} s (wait_seconds)'
             ) from None
@@ -165,8 +168,8 @@ class Lane:
         each_reply = iter(replies)
         for each in batch:
             taken = [Taken(next(each_reply), next(each_reply)) for _ in each.channels]
-            self.sent += 1
-            if not each.taken.done():
+            if not each.taken.done():  # else its sender has been told that it was not in time
+                self.sent += 1
                 each.taken.set_result(taken)
 
     def _refuse(self, waiting: _Waiting, error: BackendUnavailable) -> None:

@@ -80,6 +80,11 @@ class Session:
                 asyncio.create_task(self._until_lost(work), name='falcon_ws_mw redis')
             )
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._over.done()
+
     async def ended(self) -> None:
         """Wait until it is over.
 

@@ -1,0 +1,453 @@
+"""Managers that are linked: each call reaches everyone, over Redis as in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+import itertools
+import math
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from falcon_ws_mw import (
+    BackendUnavailable,
+    ConnectionNotFound,
+    Envelope,
+    InvalidName,
+    InvalidTopic,
+    Message,
+    MessageTooBig,
+    NotIdentified,
+    TooManyRooms,
+    WebSocketConnectionManager,
+)
+from falcon_ws_mw.channels import Channel
+from falcon_ws_mw.options import Limits, RouteSettings
+from falcon_ws_mw.packets import Packet, Variant
+
+from .conftest import Logs
+from .linked import Member, Node, nodes, until
+from .redis_server import RedisServer, redis_server
+
+__all__ = ['redis_server']
+
+hubs = itertools.count()
+
+
+@pytest.fixture(params=['memory', 'redis'])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of something that links managers."""
+    if request.param == 'redis':
+        server: RedisServer = request.getfixturevalue('redis_server')
+        yield server.url
+    else:
+        yield f'memory://cluster-{next(hubs)}'
+
+
+@pytest_asyncio.fixture
+async def both(url: str) -> AsyncIterator[list[Node]]:
+    async with nodes(url, url) as made:
+        yield made
+
+
+# -- to many
+
+
+async def test_a_room_is_reached_on_all_nodes_and_each_says_what_became_of_it_there(
+    both: list[Node],
+) -> None:
+    a, b = both
+    members = [await a.member('room'), await b.member('room'), await b.member('room', 'other')]
+    report = await b.manager.broadcast_to_room('room', {'type': 'news'})
+    assert report.queued == 2
+    await a.manager.broadcast_to_room('room', Message('hello', 1))
+    for member in members:
+        await member.gets(2)
+        assert member.texts == ['{"type":"news"}', '{"type":"hello","payload":1}']
+
+
+async def test_nobody_gets_it_twice_who_is_in_several_of_the_rooms(both: list[Node]) -> None:
+    a, b = both
+    members = [await node.member('one', 'two') for node in both]
+    alone = await b.member('two')
+    await a.manager.broadcast_to_room(['one', 'two', 'empty'], 'said')
+    await a.manager.broadcast_to_room('two', 'end')
+    for member in (*members, alone):
+        await member.gets(2)
+        assert member.texts == ['said', 'end']
+
+
+async def test_who_is_excluded_gets_nothing_wherever_it_is(both: list[Node]) -> None:
+    a, _ = both
+    members = [await node.member('room') for node in both]
+    await a.manager.broadcast_to_room('room', '1', exclude_ids=(each.id for each in members))
+    await a.manager.broadcast_to_room('room', '2', exclude_ids=members[1].id)
+    await a.manager.broadcast('3', exclude_ids=[members[0].id])
+    await a.manager.broadcast_to_room('room', '4')
+    await members[1].gets(2)
+    assert members[0].texts == ['2', '4']
+    assert members[1].texts == ['3', '4']
+
+
+async def test_users_are_reached_on_all_their_devices(both: list[Node]) -> None:
+    a, b = both
+    members = [await node.member() for node in (a, b, b)]
+    for member, user in zip(members, ('ada', 'ada', 'bob'), strict=True):
+        await member.manager.identify(member.id, user)
+    await a.manager.send_to_user('ada', '1')
+    await b.manager.broadcast_to_users(['ada', 'bob'], '2')
+    await a.manager.broadcast_to_users([], '3')
+    await a.manager.broadcast('4')
+    for member, texts in zip(members, ('124', '124', '24'), strict=True):
+        await member.gets(len(texts))
+        assert ''.join(member.texts) == texts
+
+
+@pytest.mark.parametrize(
+    ('topic', 'reached'),
+    [
+        ('prices/gold/eur', ['#', '+/gold/#', 'prices/#', 'prices/+/eur', 'prices/gold/eur']),
+        ('prices', ['#', 'prices/#']),
+        ('prices/gold', ['#', '+/gold/#', 'prices/#']),
+        ('/prices', ['#', '/+']),
+        ('$SYS/load', ['$SYS/#']),
+        ('a/b/c/d/e/f/g/h/i/j', ['#', 'a/b/c/d/e/f/g/h/i/+', 'a/b/c/d/e/f/g/h/i/j']),
+        ('a/b/c/d/e/f/g/h', ['#']),
+    ],
+)
+async def test_topics_reach_all_filters_that_match_once(
+    both: list[Node], topic: str, reached: list[str]
+) -> None:
+    a, b = both
+    filters = (
+        *('#', '+/gold/#', 'prices/#', 'prices/+/eur', 'prices/gold/eur', '/+', '$SYS/#'),
+        *('a/b/c/d/e/f/g/h/i/j', 'a/b/c/d/e/f/g/h/i/+'),
+    )
+    members = {each: await b.member() for each in filters}
+    for each, member in members.items():
+        await b.manager.subscribe(member.id, each)
+    everything = await b.member()
+    for each in filters:
+        await b.manager.subscribe(everything.id, each)
+    await a.manager.publish(topic, '1')
+    await a.manager.broadcast('end')
+    for member in members.values():
+        await until(lambda member=member: 'end' in member.texts)  # type: ignore[misc]
+    assert sorted(each for each, member in members.items() if '1' in member.texts) == reached
+    assert everything.texts.count('1') == 1
+    for each, member in members.items():
+        await b.manager.unsubscribe(member.id, each)
+    await a.manager.publish(topic, '2')
+    await a.manager.broadcast('end')
+    await everything.gets(4)
+    assert everything.texts.count('2') == 1
+    assert not any('2' in member.texts for member in members.values())
+
+
+async def test_after_joining_what_another_node_sends_arrives_a_thousand_times(
+    both: list[Node],
+) -> None:
+    a, b = both
+    member = Member(b.manager)
+    for number in range(1_000):
+        await b.manager.join_room(member.id, f'room {number}')
+        await a.manager.broadcast_to_room(f'room {number}', str(number))
+        if number % 100 == 99:
+            for each in list(member.connection.rooms):
+                await b.manager.leave_room(member.id, each)
+    await a.manager.broadcast('0')
+    await member.gets(1_001)
+    assert member.numbers == [*range(1_000), 0]
+
+
+async def test_a_room_has_one_order_for_all(both: list[Node]) -> None:
+    members = [await node.member('room') for node in both]
+    await asyncio.gather(
+        *(
+            node.manager.broadcast_to_room('room', str(2 * number + index))
+            for number in range(500)
+            for index, node in enumerate(both)
+        )
+    )
+    for member in members:
+        await member.gets(1_000)
+    assert members[0].texts == members[1].texts
+    for index in range(2):
+        own = [number for number in members[0].numbers if number % 2 == index]
+        assert own == list(range(index, 1_000, 2)), 'nor are those of one sender'
+
+
+async def test_what_waits_for_a_slow_peer_is_replaced_there_too(both: list[Node]) -> None:
+    a, b = both
+    member = await b.member('prices')
+    may_go = asyncio.Event()
+
+    async def slowly(event: Any) -> None:
+        await may_go.wait()
+        member.texts.append(event['text'])
+
+    member.connection.direct = slowly
+    member.connection._send = slowly
+    for number in range(10):
+        await a.manager.broadcast_to_room('prices', str(number), coalesce=('gold', 1))
+    await a.manager.broadcast_to_room('prices', 'end')
+    await until(lambda: b.manager.stats().coalesced == 8)
+    may_go.set()
+    await member.gets(3)
+    assert member.texts == ['0', '9', 'end']
+    with pytest.raises(TypeError, match='coalesce=<object'):
+        await a.manager.broadcast_to_room('prices', 'x', coalesce=object())
+
+
+async def test_each_envelope_is_spoken_on_the_node_that_has_its_client(both: list[Node]) -> None:
+    a, b = both
+    short = Envelope(type_field='t', payload_field='p', id_field=None)
+    plain, other = await a.member('plain'), await b.member('other')
+    other.connection.codec = b.manager.codecs.speaking(short)
+    await a.manager.broadcast(Message('hi', {'x': 1}))  # `a` has never seen that envelope
+    a.manager.codecs.speaking(short)
+    await a.manager.broadcast(Message('hi', {'x': 2}))
+    await b.manager.send_to_connection(plain.id, Message('hi', {'x': 3}))
+    await a.manager.send_to_connection(other.id, Message('hi', {'x': 4}))
+    await other.gets(3)
+    assert plain.texts == [f'{{"type":"hi","payload":{{"x":{x}}}}}' for x in (1, 2, 3)]
+    assert other.texts == [f'{{"t":"hi","p":{{"x":{x}}}}}' for x in (1, 2, 4)]
+
+
+async def test_what_is_too_long_for_everybody_is_refused_here_and_counted_there(
+    both: list[Node],
+) -> None:
+    a, b = both
+    here, there = await a.member('room'), await b.member('room')
+    for member in (here, there):
+        member.connection.limits = Limits(max_outbox_bytes=10)
+    a.manager._registry.least_outbox_bytes = b.manager._registry.least_outbox_bytes = 10
+    with pytest.raises(MessageTooBig):
+        await a.manager.broadcast_to_room('room', 'x' * 11)
+    await until(lambda: b.manager.stats().dropped == 1)
+    with pytest.raises(MessageTooBig):
+        await a.manager.send_to_connection(there.id, 'x' * 11)
+
+
+# -- to one
+
+
+async def test_a_connection_is_reached_wherever_it_is(both: list[Node]) -> None:
+    a, b = both
+    member = await b.member()
+    report = await a.manager.send_to_connection(member.id, b'\x00\x01')
+    assert (report.queued, report.dropped) == (1, 0)
+    await a.manager.join_room(member.id, 'room')
+    assert member.connection.rooms == {'room'}
+    await a.manager.leave_room(member.id, 'room')
+    await a.manager.subscribe(member.id, 'a/#')
+    assert member.connection.topic_filters == {'a/#'}
+    await a.manager.unsubscribe(member.id, 'a/#')
+    assert (member.connection.rooms, member.connection.topic_filters) == (set(), frozenset())
+    await a.manager.close_connection(member.id, 4000, 'enough')
+    assert member.close_code == 4000
+    assert member.texts == ['\x00\x01']
+    for call in (
+        a.manager.send_to_connection(member.id, '1'),
+        a.manager.join_room(member.id, 'room'),
+        a.manager.close_connection(member.id),
+        a.manager.send_to_connection('nobody', '1'),
+        a.manager.send_to_connection('no.body', '1'),
+        a.manager.send_to_connection(a.manager.new_id(), '1'),
+        a.manager.send_to_connection('0123456789abcdef.x', '1'),
+    ):
+        with pytest.raises(ConnectionNotFound):
+            await call
+
+
+@pytest.mark.parametrize('name', ['mine', 'mi.ne', '0123456789abcdef.mine', 'ä *?{}\r\n'])
+async def test_an_id_of_the_apps_own_is_found_too(both: list[Node], name: str) -> None:
+    a, b = both
+    member = await b.member()
+    b.manager.add_connection(name, member)  # type: ignore[arg-type]  # only ever closed
+    await b.manager.join_room(name, 'room')
+    await a.manager.join_room(name, 'another')
+    assert await a.manager.get_rooms_by_prefix('an') == ['another']
+    b.manager.remove_connection(name)
+    with pytest.raises(ConnectionNotFound):
+        await a.manager.join_room(name, 'more')
+
+
+async def test_what_is_wrong_there_is_raised_here(both: list[Node]) -> None:
+    a, b = both
+    member = await b.member('one')
+    member.connection.limits = Limits(max_rooms_per_connection=1)
+    with pytest.raises(TooManyRooms, match='is in 1 rooms'):
+        await a.manager.join_room(member.id, 'two')
+    member.connection.settings = RouteSettings(authenticate_by='login')
+    with pytest.raises(NotIdentified, match='login'):
+        await a.manager.subscribe(member.id, 'a')
+    with pytest.raises(InvalidName):
+        await a.manager.join_room(member.id, '')
+    with pytest.raises(InvalidTopic):
+        await a.manager.subscribe(member.id, '#/a')
+
+
+async def test_a_connection_is_identified_from_elsewhere(both: list[Node]) -> None:
+    a, b = both
+    member = await b.member('room')
+    until_then = datetime.now(UTC) + timedelta(hours=1)
+    await a.manager.identify(member.id, 'ada', expires_at=until_then)
+    assert member.connection.user_id == 'ada'
+    assert member.connection.expires_at == pytest.approx(until_then.timestamp())
+    await a.manager.identify(member.id, 'ada')
+    assert member.connection.expires_at is not None
+    await a.manager.identify(member.id, 'ada', expires_at=math.inf)
+    assert [member.connection.expires_at] == [None]
+    assert await a.manager.get_users_in_room('room') == {'ada': 1}
+    await a.manager.identify(member.id, None)
+    assert member.connection.user_id is None
+
+
+async def test_all_devices_of_a_user_are_closed(both: list[Node]) -> None:
+    a, b = both
+    members = [await node.member() for node in (a, b, b)]
+    for member in members:
+        await member.manager.identify(member.id, 'ada')
+    assert await a.manager.close_user('ada', 3401, 'log in again') == 3
+    assert [member.close_code for member in members] == [3401] * 3
+    assert await a.manager.close_user('ada') == 0
+
+
+# -- look
+
+
+async def test_rooms_and_users_are_counted_on_all_nodes(both: list[Node]) -> None:
+    a, b = both
+    members = [await node.member('x*', 'y') for node in (a, b, b)]
+    for member, user in zip(members, ('ada', 'ada', 'bob'), strict=True):
+        await member.manager.identify(member.id, user)
+    for node in both:
+        assert await node.manager.count_connections_in_room('y') == 3
+        assert await node.manager.count_connections_in_room('z') == 0
+        assert await node.manager.get_users_in_room('y') == {'ada': 2, 'bob': 1}
+        assert sorted(await node.manager.get_room_names()) == ['x*', 'y']
+        assert await node.manager.get_rooms_by_prefix('x*') == ['x*']
+        assert await node.manager.get_rooms_by_prefix('*') == []
+    await b.manager.leave_room(members[1].id, 'y')
+    b.manager.remove_connection(members[2].id)
+    await b.manager.get_room_names()  # has brought what changed
+    assert await a.manager.count_connections_in_room('y') == 1
+    assert await a.manager.get_users_in_room('y') == {'ada': 1}
+
+
+async def test_a_node_that_stops_takes_its_rooms_with_it(url: str) -> None:
+    async with nodes(url) as (a,):
+        await a.member('both')
+        async with nodes(url) as (b,):
+            await b.member('both', 'only')
+            assert sorted(await a.manager.get_room_names()) == ['both', 'only']
+        assert await a.manager.get_room_names() == ['both']
+        assert await a.manager.count_connections_in_room('both') == 1
+
+
+async def test_ten_thousand_rooms_leave_nothing_behind(redis_server: RedisServer) -> None:
+    async with nodes(redis_server.url) as (node,):
+        before = asyncio.all_tasks()
+        empty = redis_server.keys(), redis_server.channels()
+        for start in range(0, 10_000, 100):
+            members = [Member(node.manager) for _ in range(100)]
+            await asyncio.gather(
+                *(
+                    node.manager.join_room(member.id, f'room {start + index}')
+                    for index, member in enumerate(members)
+                )
+            )
+            await node.manager.broadcast_to_room(f'room {start}', 'x')
+            for member in members:
+                node.manager.remove_connection(member.id)
+        await node.manager.get_room_names()  # what was left is left there too
+        assert node.health.channels == 1
+        keys, channels = redis_server.keys(), redis_server.channels()
+        assert (set(keys) - {f'falcon_ws:sent:{channels[0].split(":")[-1]}'}, channels) == (
+            set(empty[0]),
+            empty[1],
+        )
+        await until(lambda: asyncio.all_tasks() <= before)
+    assert (redis_server.keys(), redis_server.channels()) == ([], [])
+
+
+# -- what others say
+
+
+GARBAGE = {
+    'nothing': b'',
+    'a pickle': b'\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07boom()\x94.',
+    'another version': b'\x02' + Packet('deliver', 'x', 1, {}).encode()[1:],
+    'a head that is cut': Packet('deliver', 'x', 1, {}).encode()[:-3],
+    'a frame that is cut': Packet(
+        'deliver', 'x', 2, {}, (Variant(None, {'type': 'websocket.send', 'text': 'abc'}),)
+    ).encode()[:-1],
+    'no text': Packet(
+        'deliver', 'x', 2, {}, (Variant(None, {'type': 'websocket.send', 'text': 'abc'}),)
+    ).encode()[:-1]
+    + b'\xff',
+    'another form': b'\x01\x00\x00\x00\x02[]',
+    'other types': b'\x01\x00\x00\x00\x0b[1,2,3,4,5]',
+    'facts that are none': b'\x01\x00\x00\x00\x13["ask","x",1,[],[]]',
+    'nobody can do that': Packet('explode', 'x', 3, {}).encode(),
+    'nobody knows whom': Packet('deliver', 'x', 4, {}).encode(),
+}
+
+
+@pytest.mark.parametrize('said', GARBAGE)
+async def test_what_cannot_be_read_is_counted_and_harms_nobody(
+    both: list[Node], said: str, logs: Logs
+) -> None:
+    a, b = both
+    member = await a.member('room')
+    backend = b.manager.backend
+    await backend.send([Channel('room', 'room')], GARBAGE[said])
+    await until(lambda: a.health.undecodable == 1)
+    await b.manager.broadcast_to_room('room', '1')
+    await member.gets(1)
+    assert member.texts == ['1']
+    assert len(logs.take()) == 1
+
+
+@pytest.mark.parametrize(
+    'said', [b'', b'D', b'D x', b'D a.0 nine data', b'P a.0 1', b'U x', b'X a', b'\xff' * 20]
+)
+async def test_what_somebody_else_publishes_in_redis_is_counted(
+    redis_server: RedisServer, said: bytes
+) -> None:
+    async with nodes(redis_server.url) as (node,):
+        member = await node.member('room')
+        with redis_server.client() as client:
+            client.publish('falcon_ws:r:room', said)
+        await until(lambda: node.health.undecodable == 1)
+        await node.manager.broadcast_to_room('room', '1')
+        assert member.texts == ['1']
+
+
+# -- before and after
+
+
+async def test_what_is_not_started_says_so(url: str) -> None:
+    manager = WebSocketConnectionManager(url)
+    member = Member(manager)
+    await manager.join_room(member.id, 'room')
+    with pytest.raises(BackendUnavailable, match='not started'):
+        await manager.broadcast_to_room('room', '1')
+    await manager.send_to_connection(member.id, '2')
+    assert member.texts == ['2']
+    await manager.start()
+    await manager.broadcast_to_room('room', '3')
+    assert member.texts == ['2', '3']
+    await manager.stop()
+    await manager.stop()
+    with pytest.raises(BackendUnavailable, match='not started'):
+        await manager.broadcast_to_room('room', '4')
+    await manager.start()
+    await manager.broadcast_to_room('room', '5')
+    assert member.texts == ['2', '3', '5']
+    manager.forget_all()
+    await manager.stop()
