@@ -23,6 +23,9 @@ logger = logging.getLogger('falcon_ws_mw')
 ANSWER_SECONDS: Final = 5.0
 """How long a process may take to answer, if it has nobody to wait for itself."""
 
+LOOK_SECONDS: Final = 0.25
+"""After how long it is looked whether those who were asked are still there, and again."""
+
 ASK: Final = 'ask'
 ANSWER: Final = 'answer'
 
@@ -34,6 +37,9 @@ Say: TypeAlias = Callable[
     [str, Channel, Mapping[str, Any], tuple[Variant, ...]], Awaitable[int | None]
 ]
 """Sends an operation and its facts to a channel; returns how many processes got it."""
+
+Listening: TypeAlias = Callable[[Channel], Awaitable[int | None]]
+"""Says how many processes would get what is sent to a channel."""
 
 _REVIVED: Final[Mapping[str, type[Exception]]] = {
     name: kind
@@ -69,13 +75,15 @@ class Calls:
 
     Args:
         say: Sends something to a channel.
+        listening: Says how many processes a channel has now.
         operations: What this process may be asked to do, by name.
     """
 
-    __slots__ = ('_answering', '_asked', '_operations', '_questions', '_say')
+    __slots__ = ('_answering', '_asked', '_listening', '_operations', '_questions', '_say')
 
-    def __init__(self, say: Say, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, say: Say, listening: Listening, operations: Mapping[str, Operation]) -> None:
         self._say = say
+        self._listening = listening
         self._operations = operations
         self._questions: dict[int, _Question] = {}
         self._asked = 0
@@ -115,7 +123,8 @@ class Calls:
             question.expected = 1 if reached is None else reached
             question.check()
             async with asyncio.timeout(seconds):
-                await question.is_answered.wait()
+                while not question.is_answered.is_set():
+                    await self._wait(question, channel)
         except TimeoutError:
             raise BackendUnavailable(
                 f'{len(question.answers)} of {question.expected} processes have answered within '
@@ -124,6 +133,20 @@ class Calls:
         finally:
             del self._questions[number]
         return [_result_of(answer) for answer in question.answers]
+
+    async def _wait(self, question: _Question, channel: Channel) -> None:
+        """Wait a while for answers; then do not expect those of processes that have died."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await question.is_answered.wait()
+        except TimeoutError:
+            try:
+                listening = await self._listening(channel)
+            except BackendUnavailable:
+                return
+            if listening is not None and listening < (question.expected or 0):
+                question.expected = listening
+                question.check()
 
     def answered(self, packet: Packet) -> None:
         """An answer has come. If nobody waits for it any more, it is nobody's."""

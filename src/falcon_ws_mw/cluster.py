@@ -75,7 +75,7 @@ class Cluster:
         self._outage_policy: OutagePolicy = outage_policy
         self._holdings = Holdings(registry.count)
         self._interest = Interest(backend, self._holdings)
-        self._calls = Calls(self._say, operations)
+        self._calls = Calls(self._say, backend.listening, operations)
         self._seen = Seen()
         self._said = 0
         self._outcomes: dict[int, DeliveryReport | Exception | None] = {}

@@ -134,6 +134,16 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    async def listening(self, channel: Channel) -> int | None:
+        """How many processes would get what is sent to a channel now; `None` if that is not known.
+
+        One that has just died is not among them, though it may be among `holders`.
+
+        Raises:
+            BackendUnavailable: If the engine does not say, in time.
+        """
+
+    @abstractmethod
     async def names(self, kind: Kind, prefix: str = '') -> list[str]:
         """The names of all channels of a kind that are held somewhere, and begin with a prefix.
 

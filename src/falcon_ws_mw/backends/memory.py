@@ -110,6 +110,10 @@ class MemoryBackend(Backend):
         nodes = self._linked().items()
         return {name: node._counts[channel] for name, node in nodes if channel in node._counts}
 
+    async def listening(self, channel: Channel) -> int | None:
+        """How many hold a channel."""
+        return len(await self.holders(channel))
+
     async def names(self, kind: Kind, prefix: str = '') -> list[str]:
         """The names of all channels of a kind with a prefix."""
         held = {channel: None for node in self._linked().values() for channel in node._counts}

@@ -215,6 +215,11 @@ class RedisBackend(Backend):
         counts = await self._read(*(('HGET', self._keys.holds_of(node), field) for node in nodes))
         return {node: int(count) for node, count in zip(nodes, counts, strict=True) if count}
 
+    async def listening(self, channel: Channel) -> int | None:
+        """How many connections to Redis listen to a channel."""
+        ((_, count),) = await self._read(('PUBSUB', 'NUMSUB', self._keys.channel(channel)))
+        return int(count)
+
     async def names(self, kind: Kind, prefix: str = '') -> list[str]:
         """The names of a kind: Redis looks at all that every living process holds."""
         pattern = field_of(Channel(kind, prefix)) + '*'
