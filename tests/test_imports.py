@@ -49,6 +49,8 @@ ABOVE_THE_LINE = (
     'server_internals',
     'handshake',
     'manager',
+    'emitter',
+    'everywhere',
     'addressing',
     'cluster',
     'calls',

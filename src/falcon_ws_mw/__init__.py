@@ -2,6 +2,7 @@
 
 from falcon_ws_mw.close_codes import CLOSE_CODES, CloseCode
 from falcon_ws_mw.decoding import Decoding
+from falcon_ws_mw.emitter import AsyncEmitter, Emitter
 from falcon_ws_mw.envelope import Envelope, Message, MessageEnvelope
 from falcon_ws_mw.errors import (
     BackendUnavailable,
@@ -46,6 +47,7 @@ __version__ = '0.1.0'
 
 __all__ = [
     'CLOSE_CODES',
+    'AsyncEmitter',
     'BackendHealth',
     'BackendUnavailable',
     'CloseCode',
@@ -53,6 +55,7 @@ __all__ = [
     'ConnectionNotFound',
     'Decoding',
     'DeliveryReport',
+    'Emitter',
     'Envelope',
     'FalconWebSocketError',
     'Gap',

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-import math
 from typing import Any, Final
 
 from falcon import OperationNotAllowed
@@ -19,7 +18,7 @@ from falcon_ws_mw.errors import ConnectionNotFound
 from falcon_ws_mw.fanout import Fanout
 from falcon_ws_mw.gaps import Gaps
 from falcon_ws_mw.occasions import Occasions
-from falcon_ws_mw.options import DEFAULT_LIMITS, OutagePolicy, SlowConsumer
+from falcon_ws_mw.options import DEFAULT_LIMITS, OutagePolicy, SlowConsumer, check_timeout
 from falcon_ws_mw.packets import Variant
 from falcon_ws_mw.payloads import plain
 from falcon_ws_mw.reports import DeliveryReport
@@ -166,7 +165,8 @@ class Addressing(Occasions):
             connection_id: The connection's `ws.id`.
             type: The message's type.
             payload: Anything that can be JSON.
-            timeout: How many seconds to wait at most (default: `request_timeout_seconds`).
+            timeout: How many seconds to wait at most (default: `request_timeout_seconds`; of a
+                connection of another process 30).
 
         Returns:
             What the reply carries.
@@ -179,7 +179,7 @@ class Addressing(Occasions):
         """
         if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
             seconds = DEFAULT_LIMITS.request_timeout_seconds if timeout is None else timeout
-            seconds = min(seconds or math.inf, _A_DAY)
+            seconds = min(_A_DAY if seconds is None else check_timeout(seconds), _A_DAY)
             return await self._cluster.ask(
                 connection_id,
                 'request',

@@ -79,7 +79,15 @@ class Calls:
         operations: What this process may be asked to do, by name.
     """
 
-    __slots__ = ('_answering', '_asked', '_listening', '_operations', '_questions', '_say')
+    __slots__ = (
+        '_answering',
+        '_asked',
+        '_has_ended',
+        '_listening',
+        '_operations',
+        '_questions',
+        '_say',
+    )
 
     def __init__(self, say: Say, listening: Listening, operations: Mapping[str, Operation]) -> None:
         self._say = say
@@ -88,6 +96,7 @@ class Calls:
         self._questions: dict[int, _Question] = {}
         self._asked = 0
         self._answering: set[asyncio.Task[None]] = set()
+        self._has_ended = False
 
     async def ask(
         self,
@@ -157,21 +166,26 @@ class Calls:
 
     def asked(self, packet: Packet) -> None:
         """A question has come: see to it in a task of its own."""
+        if self._has_ended:
+            return
         task = asyncio.create_task(self._answer(packet), name='falcon_ws_mw answer')
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
     async def _answer(self, packet: Packet) -> None:
-        facts: dict[str, Any] = {'id': packet.facts.get('id')}
-        where = Channel('node', packet.origin)
+        outcome = await self._outcome(packet)
         try:
-            facts |= await self._outcome(packet)
-            await self._say(ANSWER, where, facts, ())
+            await self._say_answer(packet, outcome)
         except BackendUnavailable:
             logger.warning('an answer to another process could not be sent: its question times out')
+
+    async def _say_answer(self, packet: Packet, outcome: Mapping[str, Any]) -> None:
+        where, number = Channel('node', packet.origin), packet.facts.get('id')
+        try:
+            await self._say(ANSWER, where, {'id': number, **outcome}, ())
         except TypeError as error:  # what it should say cannot be JSON
-            facts = {'id': packet.facts.get('id'), 'error': ['TypeError', [str(error)]]}
-            await self._say(ANSWER, where, facts, ())
+            outcome = {'error': ['TypeError', [str(error)]]}
+            await self._say(ANSWER, where, {'id': number, **outcome}, ())
 
     async def _outcome(self, packet: Packet) -> dict[str, Any]:
         named = {'variants': packet.variants} if packet.variants else {}
@@ -181,16 +195,26 @@ class Calls:
         except Exception as error:
             name = type(error).__name__
             if _REVIVED.get(name) is type(error):
-                return {'error': [name, list(error.args)]}
+                return {'error': [name, [_as_fact(arg) for arg in error.args]]}
             logger.exception('what another process asked for failed: %s', packet.facts.get('call'))
             return {'error': ['RemoteCallError', [name]]}
 
+    def begin(self) -> None:
+        """Answer from now on."""
+        self._has_ended = False
+
     async def end(self) -> None:
-        """Answer nobody any more."""
+        """Answer nobody any more, until `begin`."""
+        self._has_ended = True
         for task in self._answering:
             task.cancel()
         if self._answering:
             await asyncio.wait(self._answering)
+
+
+def _as_fact(arg: object) -> object:
+    """What an error is about, as JSON can carry it."""
+    return arg if isinstance(arg, (str, int, float, list, dict)) or arg is None else repr(arg)
 
 
 def _result_of(answer: Mapping[str, Any]) -> Any:

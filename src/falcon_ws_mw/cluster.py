@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
-import logging
 import secrets
 from typing import Any, Final
 
@@ -21,13 +20,11 @@ from falcon_ws_mw.errors import ConnectionNotFound, MessageTooBig
 from falcon_ws_mw.fanout import Fanout
 from falcon_ws_mw.gaps import Gaps
 from falcon_ws_mw.interest import Interest
-from falcon_ws_mw.logs import ClientFaults
+from falcon_ws_mw.logs import ClientFaults, quoted
 from falcon_ws_mw.options import OutagePolicy, SlowConsumer
 from falcon_ws_mw.packets import Packet, Seen, UnreadablePacket, Variant, decode
 from falcon_ws_mw.registry import Registry
 from falcon_ws_mw.reports import BackendHealth, Counters, DeliveryReport, Gap
-
-logger = logging.getLogger('falcon_ws_mw')
 
 DELIVER: Final = 'deliver'
 
@@ -83,7 +80,11 @@ class Cluster:
 
     async def start(self) -> None:
         """Get in touch with the others."""
-        self._seen = Seen()
+        # Not the one of before: what was said under that name is over, and a process that was
+        # forked since has its own.
+        self.node_id = secrets.token_hex(8)
+        self._seen, self._said = Seen(), 0
+        self._calls.begin()
         await self._backend.start(self.node_id, self)
         self._interest.changed(Channel('node', self.node_id))
         for kind, name in self._registry.names():
@@ -94,6 +95,7 @@ class Cluster:
     async def stop(self) -> None:
         """Leave them."""
         await self._calls.end()
+        await self._interest.settled()
         await self._interest.end()
         await self._backend.stop()
         await self._gaps.end()
@@ -106,7 +108,12 @@ class Cluster:
 
     def is_elsewhere(self, connection_id: str) -> bool:
         """Whether a connection may be one of another process."""
-        return connection_id not in self._registry.connections and not self._is_own(connection_id)
+        is_text: object = connection_id
+        return (
+            isinstance(is_text, str)
+            and connection_id not in self._registry.connections
+            and not self._is_own(connection_id)
+        )
 
     def _is_own(self, connection_id: str) -> bool:
         return connection_id.startswith(self.node_id + _SEPARATOR)
@@ -218,6 +225,8 @@ class Cluster:
         named: dict[str, Any] = {} if seconds is None else {'seconds': seconds}
         if message is not None:
             named['variants'] = self._fanout.pack([], message, None)
+        if not _has_utf8(connection_id):
+            raise ConnectionNotFound(connection_id)
         channels = [Channel('connection', connection_id)]
         node_id, separator, _ = connection_id.partition(_SEPARATOR)
         if separator and len(node_id) == len(self.node_id):
@@ -272,15 +281,31 @@ class Cluster:
             packet = decode(data)
         except UnreadablePacket as error:
             self.undecodable += 1
-            self._faults.warn('undecodable', 'a packet could not be read and is ignored: %s', error)
+            self._faults.warn(
+                'undecodable', 'a packet could not be read and is ignored: %s', quoted(str(error))
+            )
             return
         if not self._seen.is_new(*channel, packet):
             return
         try:
             self._do(packet)
-        except Exception:  # a packet of another version, an envelope of the app's
+        except Exception as error:  # noqa: BLE001  # of another version, an envelope of the app's
             self.undecodable += 1
-            logger.exception('what another process said could not be done: %s', packet.operation)
+            if packet.operation == DELIVER:
+                self._counters.dropped += self._count_of(packet.facts)
+            self._faults.warn(
+                'undeliverable',
+                'what another process said (%s) could not be done: %s: %s',
+                quoted(packet.operation),
+                type(error).__name__,
+                quoted(str(error)),
+            )
+
+    def _count_of(self, facts: Mapping[str, Any]) -> int:
+        try:
+            return len(self._members(facts))
+        except (KeyError, ValueError, TypeError):
+            return 0
 
     def _do(self, packet: Packet) -> None:
         if packet.operation == DELIVER:
@@ -292,7 +317,7 @@ class Cluster:
             if is_own:
                 self._outcomes[packet.number] = outcome
             elif isinstance(outcome, Exception):  # whoever sent it is told nothing of this process
-                self._counters.dropped += len(self._members(packet.facts))
+                self._counters.dropped += self._count_of(packet.facts)
         elif packet.operation == ASK:
             self._calls.asked(packet)
         elif packet.operation == ANSWER:
@@ -307,7 +332,7 @@ class Cluster:
             variants,
             facts.get('except', ()),
             slow_consumer=facts.get('slow_consumer'),
-            key=None if key is None else (kind, tuple(names), _as_key(key)),
+            key=None if key is None else (kind, tuple(sorted(names)), _as_key(key)),
         )
 
     def _members(self, facts: Mapping[str, Any]) -> list[Connection]:
@@ -317,6 +342,14 @@ class Cluster:
     def lost(self, gap: Gap) -> None:
         """Something will not arrive."""
         self._gaps.noticed(gap)
+
+
+def _has_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: nobody could be asked for it
+        return False
+    return True
 
 
 def _transportable(key: Hashable) -> Any:

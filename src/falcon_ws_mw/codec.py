@@ -23,7 +23,12 @@ from falcon_ws_mw.envelope import (
     types_of_answers,
     wire_name,
 )
-from falcon_ws_mw.errors import InvalidPayload, MalformedMessage, UnhandledMessage
+from falcon_ws_mw.errors import (
+    ConfigurationError,
+    InvalidPayload,
+    MalformedMessage,
+    UnhandledMessage,
+)
 from falcon_ws_mw.frames import Frame, binary_frame, frame_of, text_frame
 from falcon_ws_mw.media import Media
 from falcon_ws_mw.payloads.base import NOT_CONVERTIBLE, PayloadType
@@ -311,8 +316,18 @@ class Codecs:
         return codec
 
     def by_wire_name(self) -> dict[str, Codec]:
-        """The codecs that have been asked for, by what other processes call their envelopes."""
-        return {wire_name(codec.envelope): codec for codec in self._by_envelope.values()}
+        """The codecs that have been asked for, by what other processes call their envelopes.
+
+        Raises:
+            ConfigurationError: If two of the app's own have one name.
+        """
+        by_name = {wire_name(codec.envelope): codec for codec in self._by_envelope.values()}
+        if len(by_name) < len(self._by_envelope):
+            raise ConfigurationError(
+                'two envelopes of one class are spoken, which other processes cannot tell apart: '
+                'give each a `wire_name`'
+            )
+        return by_name
 
 
 def _key(envelope: AnyEnvelope) -> object:

@@ -100,6 +100,9 @@ class Incoming(NamedTuple):
 class MessageEnvelope(Protocol):
     """An envelope that an app brings: it replaces the routing rule completely.
 
+    Where several processes are linked, it may have a `wire_name: str`, by which they know it
+    (default: its class).
+
     For the AsyncAPI document it may also have `content_type: str` and
     `describe(type, payload, *, id) -> dict`, the JSON Schema of a whole message. `payload` is the
     schema of what it carries, `None` for anything; it admits null where the payload may be missing.
@@ -246,10 +249,14 @@ def types_of_answers(envelope: AnyEnvelope) -> tuple[str, str]:
 
 
 def wire_name(envelope: AnyEnvelope) -> str:
-    """What other processes call an envelope: equal ones alike, one of the app's by its class."""
+    """What other processes call an envelope.
+
+    Equal ones are called alike; one of the app's own by its `wire_name`, or by its class.
+    """
     if isinstance(envelope, Envelope):
         return repr(envelope)
-    return f'{type(envelope).__module__}.{type(envelope).__qualname__}'
+    named = getattr(envelope, 'wire_name', None)
+    return str(named or f'{type(envelope).__module__}.{type(envelope).__qualname__}')
 
 
 def error_payload(error: falcon.HTTPError) -> dict[str, Any]:

@@ -92,8 +92,18 @@ class Fanout:
                 codec.encode(message)
         if not isinstance(message, Message):
             return (Variant(None, self.codecs.default.encode(message)),)
-        by_name = self.codecs.by_wire_name().items()
-        return tuple(Variant(name, codec.encode(message)) for name, codec in by_name)
+        needed = {wire_name(member.codec.envelope) for member in members}
+        variants, refused = [], None
+        for name, codec in self.codecs.by_wire_name().items():
+            try:
+                variants.append(Variant(name, codec.encode(message)))
+            except (TypeError, ValueError) as error:
+                if name in needed:
+                    raise
+                refused = error
+        if not variants and refused is not None:
+            raise refused
+        return tuple(variants)
 
     def deliver(
         self,
@@ -119,7 +129,9 @@ class Fanout:
         for codec, group in _by_codec(members):
             frame = by_wire.get(wire_name(codec.envelope))
             if frame is None:  # its sender has never spoken to such a client
-                reader = self.codecs.by_wire_name()[first.wire]
+                reader = self.codecs.by_wire_name().get(first.wire)
+                if reader is None:
+                    raise ValueError(f'nobody here speaks {first.wire}')
                 incoming = reader.read(raw_of(first.frame))
                 frame = codec.encode_message(incoming.type, incoming.payload)
             frames.append((frame, group))

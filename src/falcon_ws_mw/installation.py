@@ -9,7 +9,7 @@ from falcon_ws_mw import falcon_internals
 from falcon_ws_mw.backends import Backend
 from falcon_ws_mw.decoding import DEFAULT_DECODING, Decoding
 from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
-from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.errors import ConfigurationError, without_password
 from falcon_ws_mw.lifespan import WebSocketLifespan
 from falcon_ws_mw.manager import WebSocketConnectionManager
 from falcon_ws_mw.middleware import WebSocketDispatchMiddleware, WrapperGuard
@@ -91,8 +91,8 @@ def install(
         manager = WebSocketConnectionManager(backend, outage_policy=outage_policy)
     elif (backend, outage_policy) != ('memory://', 'wait'):
         raise ConfigurationError(
-            f'install got a manager, and {backend=!r} with {outage_policy=}: a manager has its '
-            'backend already, give both there'
+            f'install got a manager, and backend={without_password(backend)!r} with '
+            f'{outage_policy=}: a manager has its backend already, give both there'
         )
     if isinstance(allowed_origins, Iterator):
         allowed_origins = tuple(allowed_origins)

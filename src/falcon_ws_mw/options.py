@@ -303,6 +303,17 @@ DEFAULT_SETTINGS = RouteSettings()
 """The settings of an app that says nothing."""
 
 
+def check_timeout(timeout: object) -> float:
+    """Return a time-out if it is one.
+
+    Raises:
+        ValueError: If it is no number of seconds above 0.
+    """
+    if isinstance(timeout, (int, float)) and timeout > 0:
+        return timeout
+    raise ValueError(f'timeout={timeout!r}: expected a number of seconds above 0')
+
+
 def check_choice(name: str, value: object, choices: object) -> None:
     """Check an option that is one word of a `Literal`.
 

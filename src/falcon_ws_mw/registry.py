@@ -149,7 +149,7 @@ class Registry:
         if kind == 'topic':
             return self.topics.count(name)
         if kind == 'connection':
-            return name in self.connections
+            return int(name in self.connections)
         return len(self.connections)
 
     def names(self) -> list[tuple[Kind, str]]:

@@ -11,6 +11,7 @@ from falcon import HTTPConflict, HTTPForbidden, OperationNotAllowed, WebSocketDi
 
 from falcon_ws_mw.errors import NotIdentified
 from falcon_ws_mw.falcon_socket import FalconSocket
+from falcon_ws_mw.options import check_timeout
 from falcon_ws_mw.requests import Requests
 from falcon_ws_mw.rights import DECLARATION, DENIALS, JOIN, PUBLISH, SUBSCRIBE, Question
 from falcon_ws_mw.rooms import check_name
@@ -122,9 +123,8 @@ class WebSocket(FalconSocket):
                 'the envelope of this route has no ids (id_field=None), so nothing can be answered'
             )
         seconds = self._connection.limits.request_timeout_seconds if timeout is None else timeout
-        given: object = seconds
-        if given is not None and not (isinstance(given, (int, float)) and given > 0):
-            raise ValueError(f'timeout={timeout!r}: expected a number of seconds above 0')
+        if seconds is not None:
+            check_timeout(seconds)
         requests = self._connection.requests
         if not isinstance(requests, Requests):
             if self.closed:

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from falcon_ws_mw.backends.base import NOT_STARTED, Backend, Guarantee, Receiver
 from falcon_ws_mw.channels import Channel, Kind
-from falcon_ws_mw.errors import BackendUnavailable, ConfigurationError
+from falcon_ws_mw.errors import BackendUnavailable, ConfigurationError, without_password
 from falcon_ws_mw.reports import BackendHealth
 
 
@@ -50,9 +50,9 @@ class MemoryBackend(Backend):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         parts = urlsplit(url)
-        if parts.path.strip('/') or parts.query or parts.fragment:
+        if parts.path.strip('/') or parts.query or parts.fragment or '@' in parts.netloc:
             raise ConfigurationError(
-                f"backend={url!r}: expected 'memory://', or 'memory://' and a name"
+                f"backend={without_password(url)!r}: expected 'memory://', or that and a name"
             )
         self._hub: _Hub | None = None
         if parts.netloc:
@@ -69,6 +69,8 @@ class MemoryBackend(Backend):
 
     async def start(self, node_id: str, receiver: Receiver) -> None:
         """Join the hub."""
+        if self._receiver is not None:
+            raise RuntimeError('the backend is started already: stop it first')
         self._node_id, self._receiver = node_id, receiver
         if self._hub is not None:
             self._hub.nodes[node_id] = self

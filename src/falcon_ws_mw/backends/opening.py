@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 import importlib
 from typing import Final
-from urllib.parse import urlsplit
 
 from falcon_ws_mw.backends.base import Backend
 from falcon_ws_mw.backends.memory import MemoryBackend
-from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.errors import ConfigurationError, without_password
 
 Opener = Callable[[str], Backend]
 """Makes a backend of a URL."""
@@ -51,8 +50,11 @@ def open_backend(backend: str | Backend) -> Backend:
     if isinstance(backend, Backend):
         return backend
     given: object = backend
-    opener = _OPENERS.get(urlsplit(backend).scheme) if isinstance(given, str) else None
+    scheme = backend.partition('://')[0] if isinstance(given, str) else ''
+    opener = _OPENERS.get(scheme)
     if opener is None:
         known = ', '.join(f'{each}://' for each in _OPENERS)
-        raise ConfigurationError(f'backend={backend!r}: expected a URL that begins with {known}')
+        raise ConfigurationError(
+            f'backend={without_password(backend)!r}: expected a URL that begins with {known}'
+        )
     return opener(backend)

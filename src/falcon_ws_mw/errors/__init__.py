@@ -30,7 +30,11 @@ expected and the cure.
 
 from __future__ import annotations
 
-from falcon_ws_mw.errors.base import ConfigurationError, FalconWebSocketError
+from falcon_ws_mw.errors.base import (
+    ConfigurationError,
+    FalconWebSocketError,
+    without_password,
+)
 from falcon_ws_mw.errors.callers import (
     MAX_NAME_BYTES,
     BackendUnavailable,
@@ -83,4 +87,5 @@ __all__ = (
     'UnhandledMessage',
     'UnknownMessageType',
     'WireFormatMismatch',
+    'without_password',
 )

@@ -15,6 +15,12 @@ class ConfigurationError(FalconWebSocketError, ValueError):
     """
 
 
+def without_password(url: object) -> str:
+    """A URL that may be shown: with nothing in front of its last '@' but the scheme."""
+    scheme, _, rest = str(url).partition('://')
+    return f'{scheme}://{rest.rpartition("@")[2]}'
+
+
 def cut(text: str, limit: int) -> str:
     """The text, cut to a length that is safe to log and to send."""
     return text if len(text) <= limit else f'{text[:limit]}…'

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from falcon_ws_mw.backends.base import NOT_STARTED, Backend, Guarantee, Receiver
 from falcon_ws_mw.backends.redis.keys import Keys, field_of, name_of
 from falcon_ws_mw.backends.redis.options import read_url
-from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, HEARTBEAT, LIVING
+from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, LIVING
 from falcon_ws_mw.backoff import Backoff
 from falcon_ws_mw.channels import Channel, Kind
 from falcon_ws_mw.errors import BackendUnavailable, ConfigurationError
@@ -39,6 +39,23 @@ logger = logging.getLogger('falcon_ws_mw')
 FIRST_PAUSE_SECONDS: Final = 0.05
 MAX_PAUSE_SECONDS: Final = 1.0
 """Between two attempts to reach Redis."""
+
+HOLD_ATTEMPTS: Final = 3
+"""How often a session may fail to bring what is held."""
+
+
+_CONNECTIONS: Final[dict[str, Any]] = {
+    'decode_responses': False,
+    'protocol': 2,
+    'retry': Retry(NoBackoff(), 0),
+    'socket_keepalive': True,
+    'socket_timeout': None,  # a time-out of ours is around whatever must not take long
+    'health_check_interval': 0,
+}
+"""How connections are made, whatever the URL says."""
+
+GIVE_UP_SECONDS: Final = 10.0
+"""How long a process that stops may take to tell Redis what it does not hold any more."""
 
 
 class RedisBackend(Backend):
@@ -70,18 +87,17 @@ class RedisBackend(Backend):
         self.options = options
         """How Redis is used."""
         try:
-            self._pool = ConnectionPool.from_url(
-                for_driver,
-                decode_responses=False,
-                protocol=2,
-                retry=Retry(NoBackoff(), 0),
-                socket_connect_timeout=options.timeout_seconds,
-                socket_keepalive=True,
-                socket_timeout=None,  # one of ours is around whatever must not take long
-            )
-        except (ValueError, TypeError) as error:
+            self._pool = ConnectionPool.from_url(for_driver)
+            self._pool.connection_kwargs |= _CONNECTIONS | {
+                'socket_connect_timeout': options.timeout_seconds
+            }
+            made: Any = self._pool
+            made.make_connection()  # says what it does not know
+        except (ValueError, TypeError, RedisError) as error:
             raise ConfigurationError(f'backend={shown!r}: {error}') from None
-        self._keys = Keys(options.prefix, '')
+        database = self._pool.connection_kwargs.get('db') or 0
+        self._prefix = f'{options.prefix}@{database}' if database else options.prefix
+        self._keys = Keys(self._prefix, '')
         self._holding: Holding | None = None
         self._lane: Lane | None = None
         self._session: Session | None = None
@@ -98,8 +114,10 @@ class RedisBackend(Backend):
 
     async def start(self, node_id: str, receiver: Receiver) -> None:
         """Connect, or begin to try: see `Backend.start`."""
+        if self._task is not None:
+            raise RuntimeError('the backend is started already: stop it first')
         options = self.options
-        self._keys = Keys(options.prefix, node_id)
+        self._keys = Keys(self._prefix, node_id)
         self._holding = Holding(self._keys, receiver, options.lease_seconds)
         self._lane = Lane(self._keys, self._connected, options.wait_seconds, options.max_waiting)
         self._has_session, self._was_tried = asyncio.Event(), asyncio.Event()
@@ -116,16 +134,17 @@ class RedisBackend(Backend):
         task, self._task = self._task, None
         if task is None or self._holding is None or self._lane is None:
             return
-        await self._lane.end()
-        if self._session is not None:
-            try:
-                async with asyncio.timeout(self.options.timeout_seconds):
+        try:
+            await self._lane.end()
+            if self._session is not None:
+                async with asyncio.timeout(GIVE_UP_SECONDS):
                     await self._holding.give_up(self._session)
-            except (Interrupted, ResponseError, TimeoutError):
-                logger.warning('Redis could not be told that this process ends: its lease will')
-        task.cancel()
-        await asyncio.wait([task])
-        self._enter('stopped')
+        except (Interrupted, ResponseError, TimeoutError):
+            logger.warning('Redis could not be told that this process ends: its lease will')
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            self._enter('stopped')
 
     async def _stay_connected(self, holding: Holding) -> None:
         backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
@@ -152,12 +171,11 @@ class RedisBackend(Backend):
     async def _resume(self, session: Session, holding: Holding) -> None:
         """Hold again what is held; what was held back may go now."""
         async with self._lock:
-            await self._beat(session)
             await holding.resume(session)
             self._session = session
             self._has_session.set()
             self._connects += 1
-            if self._connects > 1 or self._was_tried.is_set():
+            if self._was_tried.is_set():
                 logger.warning('Redis at %s is reached again', self.url)
             self._enter('connected')
             self._was_tried.set()
@@ -173,18 +191,13 @@ class RedisBackend(Backend):
                 if over.done():
                     await over
                 async with self._lock:
-                    if not await self._beat(session):  # somebody has emptied Redis
+                    if not await holding.beat(session):
                         await holding.resume(session)
                     if clock() - refreshed > COUNT_SECONDS / 4:
                         refreshed = clock()
                         await holding.refresh(session)
         finally:
             over.cancel()
-
-    async def _beat(self, session: Session) -> bool:
-        keys = self._keys
-        seconds = self.options.lease_seconds
-        return bool(await session.run(HEARTBEAT, (keys.nodes, keys.holds), keys.node_id, seconds))
 
     def _failed(self, error: Exception) -> None:
         cause = error.__cause__ if isinstance(error, Interrupted) else error
@@ -205,8 +218,28 @@ class RedisBackend(Backend):
     async def hold(self, counts: Mapping[Channel, int]) -> None:
         """Hold channels, or hold them no longer: see `Backend.hold`."""
         async with self._lock:
-            if self._holding is not None:
-                await self._holding.hold(counts, self._session)
+            holding = self._holding
+            if holding is None:
+                return
+            holding.want(counts)
+            try:
+                await self._settle(holding)
+            finally:
+                holding.doubt()
+
+    async def _settle(self, holding: Holding) -> None:
+        """Bring what is held to Redis, if it is there; else that is done when it is."""
+        for attempt in range(1, HOLD_ATTEMPTS + 1):
+            session = self._session
+            if session is None or session.is_over:
+                return
+            try:
+                await holding.settle(session)
+            except Interrupted as error:
+                if attempt == HOLD_ATTEMPTS:
+                    session.end(error)
+            else:
+                return
 
     async def holders(self, channel: Channel) -> dict[str, int]:
         """Which processes hold a channel: a command to Redis for each process that lives."""
@@ -264,10 +297,10 @@ class RedisBackend(Backend):
         lane = self._lane_of_started()
         keys = [self._keys.channel(channel) for channel in channels]
         replies = await lane.send(keys, data, is_counted=is_counted(channels[0]))
-        for channel, (_, number) in zip(channels, replies, strict=True):
-            if number and self._session is not None and self._holding is not None:
+        for channel, taken in zip(channels, replies, strict=True):
+            if taken.number and self._holding is not None:
                 await self._holding.arrival(
-                    channel, number, self._session, self.options.timeout_seconds
+                    channel, taken.epoch, taken.number, self.options.timeout_seconds
                 )
         return replies[0].reached if len(replies) == 1 else None
 

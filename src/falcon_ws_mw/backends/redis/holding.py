@@ -1,23 +1,30 @@
-"""The channels that a process holds in Redis, and how far it has got with each of them."""
+"""The channels that a process holds in Redis, and how far it has got with each of them.
+
+What is wanted is written down first. It is brought to Redis in parts, and counts as brought only
+when Redis has confirmed it: whatever is interrupted is brought again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 import secrets
-from typing import Any, Final
 
 from falcon_ws_mw.backends.base import Receiver
-from falcon_ws_mw.backends.positions import Loss, Place, Position
+from falcon_ws_mw.backends.positions import Loss, Position
 from falcon_ws_mw.backends.redis.keys import Keys, field_of
-from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, LEAVE, LISTEN
-from falcon_ws_mw.backends.redis.session import Argument, Interrupted, Session, call
+from falcon_ws_mw.backends.redis.scripts import (
+    COUNT_SECONDS,
+    HEARTBEAT,
+    LEAVE,
+    LISTEN,
+    SESSION_FIELD,
+)
+from falcon_ws_mw.backends.redis.session import AT_ONCE, Argument, Session, call
 from falcon_ws_mw.channels import COUNTED_KINDS, Channel
 from falcon_ws_mw.reports import Gap
-
-_AT_ONCE: Final = 500
-"""How many channels are spoken of in one command."""
 
 
 def is_counted(channel: Channel) -> bool:
@@ -26,16 +33,24 @@ def is_counted(channel: Channel) -> bool:
 
 
 class _Held:
-    """A channel that this process holds."""
+    """A channel that this process holds, or has held until just now.
 
-    __slots__ = ('channel', 'count', 'key', 'position', 'session', 'waiting')
+    Attributes:
+        count: For how many connections it is wanted.
+        listened_in: The session that listens to it.
+        announced_in: The session in which Redis was told that it does.
+        waiting: Who waits for a message of it, by number.
+    """
 
-    def __init__(self, channel: Channel, key: str, count: int, *, missed: bool) -> None:
+    __slots__ = ('announced_in', 'channel', 'count', 'key', 'listened_in', 'position', 'waiting')
+
+    def __init__(self, channel: Channel, key: str) -> None:
         self.channel = channel
         self.key = key
-        self.count = count
-        self.position = Position(missed=missed)
-        self.session: Session | None = None
+        self.count = 0
+        self.listened_in: Session | None = None
+        self.announced_in: Session | None = None
+        self.position = Position()
         self.waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def release(self, number: int | None = None) -> None:
@@ -66,115 +81,130 @@ class Holding:
         self._keys = keys
         self._receiver = receiver
         self._lease_seconds = lease_seconds
+        self._token = ''
         self._held: dict[Channel, _Held] = {}
         self._by_key: dict[bytes, _Held] = {}
+        self._unsettled: dict[Channel, _Held] = {}
 
     def __len__(self) -> int:
-        return len(self._held)
+        return sum(1 for held in self._held.values() if held.count)
 
     # -- what is held
 
-    async def hold(self, counts: Mapping[Channel, int], session: Session | None) -> None:
-        """Hold channels, or hold them no longer.
-
-        Args:
-            counts: Channel to number of connections, 0 for no longer.
-            session: The session, if there is one. If not, that is done by `resume`.
-        """
-        began: list[_Held] = []
-        changed: list[_Held] = []
-        ended: list[_Held] = []
+    def want(self, counts: Mapping[Channel, int]) -> None:
+        """Say how many connections there are under some channels."""
         for channel, count in counts.items():
             held = self._held.get(channel)
-            if count and held is None:
-                held = self._begin(channel, count, missed=session is None)
-                began.append(held)
-            elif held is not None and count:
-                held.count = count
-                changed.append(held)
-            elif held is not None:
-                del self._held[channel]
-                ended.append(held)
-        try:
-            if session is not None:
-                await self._listen(session, began, changed)
-                await self._leave(session, ended)
-        except Interrupted:
-            for held in began:
-                if not held.position.is_sure:
-                    held.position = Position(missed=True)
-        finally:
-            for held in ended:
-                self._by_key.pop(held.key.encode(), None)
-                held.release()
+            if held is None:
+                if not count:
+                    continue
+                held = _Held(channel, self._keys.channel(channel))
+                self._held[channel] = self._by_key[held.key.encode()] = held
+            held.count = count
+            self._unsettled[channel] = held
 
-    def _begin(self, channel: Channel, count: int, *, missed: bool) -> _Held:
-        held = _Held(channel, self._keys.channel(channel), count, missed=missed)
-        self._held[channel] = self._by_key[held.key.encode()] = held
-        return held
-
-    async def resume(self, session: Session) -> None:
-        """Hold in a session whatever is held.
-
-        Raises:
-            Interrupted: If the session is lost meanwhile.
-        """
-        await self._listen(session, [*self._held.values()])
+    def doubt(self) -> None:
+        """What is wanted is not brought, and those who wait for that wait no longer."""
+        for held in self._unsettled.values():
+            held.position.doubt()
 
     def interrupt(self) -> None:
         """The session is over: nothing arrives until the next one."""
         for held in self._held.values():
-            held.position.interrupt()
             held.release()
+
+    async def settle(self, session: Session) -> None:
+        """Bring to Redis what was said since.
+
+        Raises:
+            Interrupted: If that was interrupted. What is not brought is to be brought again.
+            ResponseError: If Redis refuses it. Likewise.
+        """
+        await self._settle(session, self._keys.holds)
+
+    async def resume(self, session: Session) -> None:
+        """Bring to Redis all that is held, and nothing else. Raises like `settle`."""
+        keys = self._keys
+        self._token = secrets.token_hex(6)
+        for held in self._held.values():
+            held.announced_in = None
+        self._unsettled = dict(self._held)
+        await session.execute(
+            ('DEL', keys.holds_made), ('HSET', keys.holds_made, SESSION_FIELD, self._token)
+        )
+        await self._settle(session, keys.holds_made)
+        await session.execute(('RENAME', keys.holds_made, keys.holds))
+        await self.beat(session)
+
+    async def beat(self, session: Session) -> bool:
+        """Renew the lease.
+
+        Returns:
+            Whether Redis knows what is held. If not, somebody has emptied it.
+        """
+        keys = self._keys
+        args = (keys.node_id, self._lease_seconds, self._token)
+        return bool(await session.run(HEARTBEAT, (keys.nodes, keys.holds), *args))
+
+    async def _settle(self, session: Session, into: str) -> None:
+        while self._unsettled:
+            part = [(each, each.count) for each in islice(self._unsettled.values(), AT_ONCE)]
+            await self._bring(session, into, part)
+            for held, count in part:
+                if held.count == count:
+                    del self._unsettled[held.channel]
+                    if not count:
+                        self._forget(held)
+
+    async def _bring(self, session: Session, into: str, part: Sequence[tuple[_Held, int]]) -> None:
+        held = [each for each, count in part if count]
+        ended = [each for each, count in part if not count]
+        new = [each for each in held if each.listened_in is not session]
+        await session.subscribe([each.key for each in new])
+        for each in new:
+            each.listened_in = session
+        old = [each for each in ended if each.listened_in is session]
+        await session.unsubscribe([each.key for each in old])
+        for each in old:
+            each.listened_in = None
+
+        commands: list[Sequence[Argument]] = []
+        told = [(field_of(each.channel), count) for each, count in part if count]
+        if told:
+            commands.append(('HSET', into, *(text for pair in told for text in pair)))
+        if ended:
+            commands.append(('HDEL', into, *(field_of(each.channel) for each in ended)))
+        silent = _counted(each for each in held if each.announced_in is not session)
+        if silent:
+            args = (session.run_id, int(session.is_durable), secrets.token_hex(6), COUNT_SECONDS)
+            commands.append(call(LISTEN, silent, *args, self._keys.node_id))
+        if left := _counted(ended):
+            commands.append(call(LEAVE, left))
+        commands.append(('PEXPIRE', into, int(self._lease_seconds * 1_000)))
+        await session.execute(*commands)
+        for each in held:
+            each.announced_in = session
+
+    def _forget(self, held: _Held) -> None:
+        del self._held[held.channel]
+        del self._by_key[held.key.encode()]
+        held.release()
 
     async def refresh(self, session: Session) -> None:
         """See that the counts of the channels are not forgotten."""
-        keys = self._counted(self._held.values())
+        keys = _counted(self._held.values())
         for part in _parts(keys):
             await session.execute(*(('EXPIRE', key, COUNT_SECONDS) for key in part))
 
     async def give_up(self, session: Session) -> None:
-        """Hold nothing any more."""
-        await session.unsubscribe([held.key for held in self._held.values()])
-        keys = self._keys
+        """Hold nothing any more. Raises like `settle`."""
+        keys, held = self._keys, [*self._held.values()]
         await session.execute(
-            ('DEL', keys.holds, keys.sent),
-            ('ZREM', keys.nodes, keys.node_id),
-            *_calls(LEAVE, self._counted(self._held.values())),
+            ('DEL', keys.holds, keys.holds_made, keys.sent), ('ZREM', keys.nodes, keys.node_id)
         )
-
-    async def _listen(
-        self, session: Session, began: Sequence[_Held], changed: Sequence[_Held] = ()
-    ) -> None:
-        new = [held for held in began if held.session is not session]
-        await session.subscribe([held.key for held in new])
-        for held in new:
-            held.session = session
-        keys = self._keys
-        args = (session.run_id, secrets.token_hex(6), COUNT_SECONDS, keys.node_id)
-        numbers = [(field_of(held.channel), held.count) for held in (*began, *changed)]
-        commands: list[Sequence[Argument]] = [*_calls(LISTEN, self._counted(began), *args)]
-        commands += [
-            ('HSET', keys.holds, *(text for pair in part for text in pair))
-            for part in _parts(numbers)
-        ]
-        if commands:
-            lease = ('PEXPIRE', keys.holds, int(self._lease_seconds * 1_000))
-            await session.execute(*commands, lease)
-
-    async def _leave(self, session: Session, ended: Sequence[_Held]) -> None:
-        if not ended:
-            return
-        await session.unsubscribe([held.key for held in ended])
-        fields = [field_of(held.channel) for held in ended]
-        await session.execute(
-            *(('HDEL', self._keys.holds, *part) for part in _parts(fields)),
-            *_calls(LEAVE, self._counted(ended)),
-        )
-
-    @staticmethod
-    def _counted(those: Iterable[_Held]) -> list[str]:
-        return [held.key for held in those if is_counted(held.channel)]
+        await session.unsubscribe([each.key for each in held])
+        for part in _parts(_counted(held)):
+            await session.run(LEAVE, part)
 
     # -- what arrives
 
@@ -189,24 +219,23 @@ class Holding:
             self.undecodable += 1
 
     def _take(self, held: _Held, said: bytes) -> None:
-        position = held.position
         kind = said[:2]
         if kind == b'D ' and is_counted(held.channel):
             _, epoch, number, data = said.split(b' ', 3)
-            former = position.epoch
-            self._tell(held, position.message(epoch.decode(), int(number)))
+            loss = held.position.message(epoch.decode(), int(number))
+            self._tell(held, loss)
             self.received += 1
             self._receiver.receive(held.channel, data)
-            held.release(None if position.epoch != former else position.number)
+            held.release(None if loss is not None else held.position.number)
         elif kind == b'U ' and not is_counted(held.channel):
             self.received += 1
             self._receiver.receive(held.channel, said[2:])
-        elif kind == b'P ':
-            _, epoch, number, base, node = said.split(b' ')
+        elif kind == b'P ' and is_counted(held.channel):
+            _, epoch, number, node = said.split(b' ', 3)
             if node.decode() == self._keys.node_id:
-                place = Place(epoch.decode(), int(number), int(base))
-                self._tell(held, position.place(place))
-                held.release(position.number)
+                loss = held.position.place(epoch.decode(), int(number))
+                self._tell(held, loss)
+                held.release(None if loss is not None else held.position.number)
         else:
             self.undecodable += 1
 
@@ -218,22 +247,24 @@ class Holding:
             self._receiver.lost(Gap(kind, name, loss.lost, loss.epoch, loss.after))
 
     async def arrival(
-        self, channel: Channel, number: int, session: Session, timeout_seconds: float
+        self, channel: Channel, epoch: str, number: int, timeout_seconds: float
     ) -> None:
         """Wait until a message is here, or it is clear that it will not come."""
         held = self._held.get(channel)
-        if held is None or held.session is not session or held.position.number >= number:
+        if held is None or held.listened_in is None or held.listened_in.is_over:
+            return
+        position = held.position
+        if position.epoch == epoch and position.number >= number:
             return
         arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         held.waiting.append((number, arrived))
         await asyncio.wait([arrived], timeout=timeout_seconds)
 
 
-def _parts(those: Sequence[Any]) -> Iterable[Sequence[Any]]:
+def _counted(those: Iterable[_Held]) -> list[str]:
+    return [held.key for held in those if is_counted(held.channel)]
+
+
+def _parts(those: Sequence[str]) -> Iterable[Sequence[str]]:
     """So many at a time."""
-    return (those[start : start + _AT_ONCE] for start in range(0, len(those), _AT_ONCE))
-
-
-def _calls(script: Any, keys: Sequence[Argument], *args: Argument) -> Iterable[Sequence[Argument]]:
-    """The commands that run a script for many keys."""
-    return (call(script, part, *args) for part in _parts(keys))
+    return (those[start : start + AT_ONCE] for start in range(0, len(those), AT_ONCE))

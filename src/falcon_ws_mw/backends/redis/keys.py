@@ -6,6 +6,7 @@ in URLs: none of them holds a space, a line break, a brace or what a pattern wou
 
 from __future__ import annotations
 
+import secrets
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -31,7 +32,7 @@ class Keys:
         node_id: The process that they are for.
     """
 
-    __slots__ = ('_prefix', 'holds', 'node_id', 'nodes', 'sent')
+    __slots__ = ('_prefix', 'holds', 'holds_made', 'node_id', 'nodes', 'sent')
 
     def __init__(self, prefix: str, node_id: str) -> None:
         self._prefix = prefix
@@ -40,8 +41,10 @@ class Keys:
         """A sorted set: processes by the time at which their leases end."""
         self.holds = self.holds_of(node_id)
         """A hash: for how many connections this process holds what."""
-        self.sent = f'{prefix}:sent:{node_id}'
-        """The number of the last message of this process that was taken."""
+        self.holds_made = f'{self.holds}:made'
+        """The same, while it is being made."""
+        self.sent = f'{prefix}:sent:{node_id}:{secrets.token_hex(4)}'
+        """The number of the last message that was taken since this process has started."""
 
     def holds_of(self, node_id: str) -> str:
         """The hash that says what a process holds."""
@@ -54,9 +57,11 @@ class Keys:
 
 def field_of(channel: Channel) -> str:
     """What a channel is called in the hash of those who hold it."""
-    return f'{_LETTERS[channel.kind]}:{quote(channel.name, safe=_UNESCAPED)}'
+    # An id of a connection may be whatever an app makes it, a lone surrogate included.
+    escaped = quote(channel.name, safe=_UNESCAPED, errors='surrogatepass')
+    return f'{_LETTERS[channel.kind]}:{escaped}'
 
 
 def name_of(field: bytes) -> str:
     """The name of the channel that a field is for."""
-    return unquote(field.decode().partition(':')[2])
+    return unquote(field.decode().partition(':')[2], errors='surrogatepass')

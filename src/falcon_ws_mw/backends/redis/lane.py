@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 import logging
 import secrets
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
@@ -36,13 +37,15 @@ class Taken(NamedTuple):
     """What became of a message on one channel.
 
     Attributes:
-        reached: How many processes got it.
+        reached: How many processes listened.
         number: Its number there; of one that was sent twice, that of a later one. 0 if nobody
             counts.
+        epoch: The epoch of that.
     """
 
     reached: int
     number: int
+    epoch: str
 
 
 class _Waiting(NamedTuple):
@@ -131,7 +134,10 @@ class Lane:
             if not batch:
                 continue
             try:
-                replies = await session.run(SEND, *self._arguments(session, batch))
+                keys, args = self._arguments(batch)
+                counting = (session.run_id, int(session.is_durable), secrets.token_hex(6))
+                lasting = (COUNT_SECONDS, SENT_SECONDS * 1_000)
+                replies = await session.run(SEND, keys, *counting, *lasting, *args)
             except (Interrupted, asyncio.CancelledError) as error:
                 self._waiting.extendleft(reversed(batch))
                 if isinstance(error, asyncio.CancelledError):
@@ -153,21 +159,22 @@ class Lane:
                 size += len(each.data) * len(each.channels)
         return batch
 
-    def _arguments(
-        self, session: Session, batch: list[_Waiting]
-    ) -> tuple[list[Argument], Argument, Argument, Argument, Argument, *tuple[Argument, ...]]:
+    def _arguments(self, batch: list[_Waiting]) -> tuple[list[Argument], list[Argument]]:
         keys: list[Argument] = [self._keys.sent]
         args: list[Argument] = []
         for each in batch:
             keys += each.channels
             args += (each.number, int(each.is_counted), len(each.channels), each.data)
-        fresh = secrets.token_hex(6)
-        return (keys, session.run_id, fresh, COUNT_SECONDS, SENT_SECONDS * 1_000, *args)
+        return keys, args
 
-    def _report(self, batch: list[_Waiting], replies: list[int]) -> None:
+    def _report(self, batch: list[_Waiting], replies: list[Any]) -> None:
         each_reply = iter(replies)
+        triples = zip(each_reply, each_reply, each_reply, strict=True)
         for each in batch:
-            taken = [Taken(next(each_reply), next(each_reply)) for _ in each.channels]
+            taken = [
+                Taken(reached, number, epoch.decode())
+                for reached, number, epoch in islice(triples, len(each.channels))
+            ]
             if not each.taken.done():  # else its sender has been told that it was not in time
                 self.sent += 1
                 each.taken.set_result(taken)

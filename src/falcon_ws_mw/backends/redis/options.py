@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.errors import ConfigurationError, without_password
 
-_OURS = frozenset({'decode_responses', 'protocol'})
+_OURS = frozenset(
+    {'decode_responses', 'health_check_interval', 'protocol', 'retry_on_timeout', 'socket_timeout'}
+)
 """What redis-py could be told, and is told by us."""
 
 
@@ -53,9 +55,9 @@ class RedisOptions:
                 raise ConfigurationError(
                     f'{name}={value!r} for Redis: expected a number from {least} to {most}'
                 )
-        if not self.prefix or quote(self.prefix, safe=':') != self.prefix:
+        if not self.prefix or quote(self.prefix, safe='') != self.prefix:
             raise ConfigurationError(
-                f'prefix={self.prefix!r} for Redis: expected letters, digits, and any of -_.~:'
+                f'prefix={self.prefix!r} for Redis: expected letters, digits, and any of -_.~'
             )
 
 
@@ -68,7 +70,10 @@ def read_url(url: str) -> tuple[str, str, RedisOptions]:
     Raises:
         ConfigurationError: If one of our options is no number, or outside its range.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigurationError(f'backend={without_password(url)!r}: {error}') from None
     types = {each.name: each.type for each in fields(RedisOptions)}
     ours: dict[str, str | int | float] = {}
     theirs: list[tuple[str, str]] = []
@@ -83,6 +88,5 @@ def read_url(url: str) -> tuple[str, str, RedisOptions]:
             except ValueError:
                 raise ConfigurationError(f'{name}={text!r} for Redis: expected a number') from None
     for_driver = urlunsplit(parts._replace(query=urlencode(theirs)))
-    netloc = parts.netloc.rpartition('@')[2]
-    shown = urlunsplit(parts._replace(netloc=netloc, query='', fragment=''))
+    shown = without_password(url).partition('?')[0]
     return for_driver, shown, RedisOptions(**ours)  # type: ignore[arg-type]  # by their types

@@ -1,11 +1,15 @@
 """What Redis does in one step, so that nobody sees half of it.
 
-Each channel that is counted has a hash: `epoch`, `number` (of the last message), `run` (the run of
-the server that counts) and `base` (the number with which it began). What a channel carries is
+Each channel that is counted has a hash: `epoch`, `number` (of the last message) and `run` (the run
+of the server that counts). What a channel carries is
 
-    D <epoch> <number> <data>          a message
-    U <data>                           a message of a channel that is not counted
-    P <epoch> <number> <base> <node>   where the channel is, for one process
+    D <epoch> <number> <data>   a message
+    U <data>                    a message of a channel that is not counted
+    P <epoch> <number> <node>   where the channel is, for one process
+
+A server that was restarted, or is another one, may have lost the last of its count. Then it begins
+another epoch; unless it writes down each command before anybody sees its effect, as a session finds
+out.
 """
 
 from __future__ import annotations
@@ -15,6 +19,9 @@ from typing import Final
 
 COUNT_SECONDS: Final = 86_400
 """For how long the count of a channel is kept whose holders have all died."""
+
+SESSION_FIELD: Final = '.'
+"""Where the hash of what a process holds says in which session it was written."""
 
 
 class Script:
@@ -32,21 +39,19 @@ class Script:
 
 
 _COUNTING: Final = """
-local function epoch_of(key, run, fresh, seconds)
+-- is_durable: '1' if the count that there is can be relied upon after a restart
+local function epoch_of(key, run, is_durable, fresh, seconds)
   local found = redis.call('HMGET', key, 'epoch', 'run')
-  if not found[1] then
-    redis.call('HSET', key, 'epoch', fresh .. '.0', 'run', run, 'number', 0, 'base', 0)
-    redis.call('EXPIRE', key, seconds)
-    return fresh .. '.0'
-  end
-  if found[2] == run then
+  if found[1] and found[2] == run then
     return found[1]
   end
-  -- Another run of the server, or another server: what was counted last may be gone.
-  local text, generation = string.match(found[1], '^(.*)%.(%d+)$')
-  local epoch = text .. '.' .. string.format('%d', generation + 1)
-  redis.call('HSET', key, 'epoch', epoch, 'run', run, 'base', redis.call('HGET', key, 'number'))
-  return epoch
+  if found[1] and is_durable == '1' then
+    redis.call('HSET', key, 'run', run)
+    return found[1]
+  end
+  redis.call('HSET', key, 'epoch', fresh, 'run', run, 'number', 0)
+  redis.call('EXPIRE', key, seconds)
+  return fresh
 end
 
 local function listeners(key)
@@ -58,34 +63,37 @@ SEND: Final = Script(
     _COUNTING
     + """
 -- KEYS: the number of the sender's last message; the channels of each message
--- ARGV: run, fresh epoch, seconds of a count, milliseconds of the sender's number; for each
---   message its number, whether it is counted, how many channels it has, the message
--- Returns for each channel of each message: how many got it, and its number there (0: not counted)
-local run, fresh, seconds = ARGV[1], ARGV[2], ARGV[3]
+-- ARGV: run, is_durable, fresh epoch, seconds of a count, milliseconds of the sender's number; for
+--   each message its number, whether it is counted, how many channels it has, the message
+-- Returns for each channel of each message: how many listen, its number there, and the epoch
 local last = tonumber(redis.call('GET', KEYS[1]) or 0)
 local number, next_key, replies = last, 2, {}
-for at = 5, #ARGV, 4 do
+for at = 6, #ARGV, 4 do
   number = tonumber(ARGV[at])
   local is_counted, data = ARGV[at + 1] == '1', ARGV[at + 3]
   for i = next_key, next_key + ARGV[at + 2] - 1 do
-    local key, reached, counted = KEYS[i], 0, 0
+    local key, counted, epoch = KEYS[i], 0, ''
+    local reached = listeners(key)
     if number <= last then  -- sent again by one who did not know that it had been taken
-      reached = listeners(key)
-      counted = is_counted and tonumber(redis.call('HGET', key, 'number') or 0) or 0
+      if is_counted then
+        local place = redis.call('HMGET', key, 'number', 'epoch')
+        counted, epoch = tonumber(place[1] or 0), place[2] or ''
+      end
     elseif not is_counted then
-      reached = redis.call('PUBLISH', key, 'U ' .. data)
-    elseif redis.call('EXISTS', key) == 1 or listeners(key) > 0 then
-      local epoch = epoch_of(key, run, fresh, seconds)
+      redis.call('PUBLISH', key, 'U ' .. data)
+    elseif reached > 0 or redis.call('EXISTS', key) == 1 then
+      epoch = epoch_of(key, ARGV[1], ARGV[2], ARGV[3], ARGV[4])
       counted = redis.call('HINCRBY', key, 'number', 1)
-      reached = redis.call('PUBLISH', key, 'D ' .. epoch .. ' ' .. counted .. ' ' .. data)
+      redis.call('PUBLISH', key, 'D ' .. epoch .. ' ' .. counted .. ' ' .. data)
     end
     replies[#replies + 1] = reached
     replies[#replies + 1] = counted
+    replies[#replies + 1] = epoch
   end
   next_key = next_key + ARGV[at + 2]
 end
 if number > last then
-  redis.call('SET', KEYS[1], ARGV[#ARGV - 3], 'PX', ARGV[4])
+  redis.call('SET', KEYS[1], ARGV[#ARGV - 3], 'PX', ARGV[5])
 end
 return replies
 """
@@ -95,11 +103,12 @@ LISTEN: Final = Script(
     _COUNTING
     + """
 -- KEYS: channels that a process has begun to listen to
--- ARGV: run, fresh epoch, seconds of a count, the process
+-- ARGV: run, is_durable, fresh epoch, seconds of a count, the process
 for _, key in ipairs(KEYS) do
-  local epoch = epoch_of(key, ARGV[1], ARGV[2], ARGV[3])
-  local place = redis.call('HMGET', key, 'number', 'base')
-  redis.call('PUBLISH', key, table.concat({'P', epoch, place[1], place[2], ARGV[4]}, ' '))
+  local epoch = epoch_of(key, ARGV[1], ARGV[2], ARGV[3], ARGV[4])
+  redis.call('EXPIRE', key, ARGV[4])
+  local number = redis.call('HGET', key, 'number')
+  redis.call('PUBLISH', key, table.concat({'P', epoch, number, ARGV[5]}, ' '))
 end
 return #KEYS
 """
@@ -119,15 +128,16 @@ return #KEYS
 )
 
 HEARTBEAT: Final = Script(
-    """
+    f"""
 -- KEYS: the processes; what this one holds
--- ARGV: the process, the seconds of its lease
--- Returns whether anything is known of it
+-- ARGV: the process, the seconds of its lease, its token
+-- Returns whether Redis knows what it holds, as it was last told in full
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-return redis.call('PEXPIRE', KEYS[2], string.format('%d', ARGV[2] * 1000))
+redis.call('PEXPIRE', KEYS[2], string.format('%d', ARGV[2] * 1000))
+return redis.call('HGET', KEYS[2], '{SESSION_FIELD}') == ARGV[3] and 1 or 0
 """
 )
 

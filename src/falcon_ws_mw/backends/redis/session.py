@@ -7,7 +7,7 @@ missed. So here nothing comes back: a session ends, once, and whoever owns it be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,8 +25,11 @@ PING_SECONDS: Final = 1.5
 SILENCE_SECONDS: Final = 5.0
 """How long it may say nothing before it counts as lost."""
 
-_AT_ONCE: Final = 500
+AT_ONCE: Final = 500
 """How many channels one command is for."""
+
+NOT_PROMOTED: Final = b'0' * 40
+"""What a server says of the one whose place it took, if it took none's."""
 
 Argument = str | bytes | int | float
 Heard = Callable[[bytes, bytes], None]
@@ -47,10 +50,13 @@ class Session:
 
     Attributes:
         run_id: Which run of which server it is.
+        is_durable: Whether it writes down each command before anybody sees its effect, so that no
+            restart loses any.
     """
 
     def __init__(self, pool: ConnectionPool, heard: Heard, timeout_seconds: float) -> None:
         self.run_id = ''
+        self.is_durable = False
         self._pool = pool
         self._heard = heard
         self._timeout_seconds = timeout_seconds
@@ -59,26 +65,30 @@ class Session:
         self._lock = asyncio.Lock()
         self._confirmed: dict[bytes, asyncio.Future[None]] = {}
         self._last_heard = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def open(self) -> None:
         """Connect.
 
         Raises:
-            RedisError: If that fails. So may the others that `ended` names.
+            RedisError: If that fails; likewise `OSError`, `TimeoutError`.
         """
         async with asyncio.timeout(self._timeout_seconds):
             self._commands = await self._connect()
             self.run_id = await self._run_id(self._commands)
-            for script in ALL:
-                await self._ask(self._commands, ('SCRIPT', 'LOAD', script.text))
+            self.is_durable = await self._finds_durable(self._commands)
+            await self._load_scripts(self._commands)
             self._listening = await self._connect()
         self._last_heard = asyncio.get_running_loop().time()
-        for work in (self._listen(self._listening), self._watch(self._listening)):
-            self._tasks.append(
-                asyncio.create_task(self._until_lost(work), name='falcon_ws_mw redis')
-            )
+        self._begin(self._until_lost(self._listen(self._listening)))
+        self._begin(self._until_lost(self._watch(self._listening)))
+
+    def _begin(self, work: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.create_task(work, name='falcon_ws_mw redis')
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     @property
     def is_over(self) -> bool:
@@ -93,13 +103,20 @@ class Session:
         """
         await asyncio.shield(self._over)
 
+    def end(self, error: BaseException) -> None:
+        """End it: nothing is done in it any more."""
+        if not self._over.done():
+            self._over.set_exception(error)
+            self._over.exception()  # its owner may not be waiting yet, or any more
+
     async def close(self) -> None:
-        """End it."""
-        self._end(ConnectionError('it was closed'))
-        for task in self._tasks:
+        """End it, and disconnect."""
+        self.end(ConnectionError('it was closed'))
+        tasks = [*self._tasks]
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks)
         for connection in (self._listening, self._commands):
             if connection is not None:
                 await _disconnect(connection)
@@ -110,47 +127,57 @@ class Session:
     async def execute(self, *commands: Sequence[Argument]) -> list[Any]:
         """Have commands done, in order, and wait for their answers.
 
+        Cancelling the wait is fine: the commands are done all the same.
+
         Raises:
             Interrupted: If the answers have not come. The commands may have been done.
             ResponseError: If one of them was wrong.
         """
-        async with self._lock:
-            if self._commands is None or self._over.done():
-                raise Interrupted
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    return await self._exchange(self._commands, commands)
-            except ResponseError:
-                raise
-            except (RedisError, OSError, TimeoutError) as error:
-                await self._renew(error)
-                raise Interrupted from error
-            except asyncio.CancelledError:
-                # An answer may be on its way that nobody reads: nothing else may read it.
-                await _disconnect(self._commands)
-                self._end(ConnectionError('a command was cancelled'))
-                raise
+        if self._over.done():
+            raise Interrupted
+        doing = self._begin(self._execute(commands))
+        try:
+            done: list[Any] = await asyncio.shield(doing)
+        except asyncio.CancelledError:
+            doing.add_done_callback(lambda task: task.cancelled() or task.exception())
+            if doing.cancelled():  # the session was closed, not the caller cancelled
+                raise Interrupted from None
+            raise
+        return done
 
     async def run(self, script: Script, keys: Sequence[Argument], *args: Argument) -> Any:
         """Run a script. Raises like `execute`."""
         (reply,) = await self.execute(call(script, keys, *args))
         return reply
 
+    async def _execute(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        async with self._lock:
+            if self._commands is None or self._over.done():
+                raise Interrupted
+            packed = self._commands.pack_commands(commands)  # what cannot be packed is our fault
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    return await self._exchange(self._commands, packed, len(commands))
+            except ResponseError:
+                raise
+            except (RedisError, OSError, TimeoutError) as error:
+                await self._renew(error)
+                raise Interrupted from error
+
     async def _exchange(
-        self, connection: AbstractConnection, commands: Iterable[Sequence[Argument]]
+        self, connection: AbstractConnection, packed: list[bytes], count: int
     ) -> list[Any]:
-        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        await connection.send_packed_command(packed, check_health=False)
         replies = []
         refused: ResponseError | None = None
-        for _ in commands:
+        for _ in range(count):
             try:
                 replies.append(await connection.read_response())
             except ResponseError as error:
                 refused = refused or error
-        if isinstance(refused, NoScriptError):  # somebody has flushed them: none of these has run
-            for script in ALL:
-                await self._ask(connection, ('SCRIPT', 'LOAD', script.text))
-            return await self._exchange(connection, commands)
+        if isinstance(refused, NoScriptError):  # somebody has flushed them
+            await self._load_scripts(connection)
+            return await self._exchange(connection, packed, count)  # none does harm if done twice
         if refused is not None:
             raise refused
         return replies
@@ -172,7 +199,7 @@ class Session:
                     if self._commands is not connection:
                         await _disconnect(connection)
         except (RedisError, OSError, TimeoutError):
-            self._end(error)
+            self.end(error)
 
     # -- channels
 
@@ -189,8 +216,8 @@ class Session:
         await self._change('UNSUBSCRIBE', channels)
 
     async def _change(self, command: str, channels: Sequence[str]) -> None:
-        for start in range(0, len(channels), _AT_ONCE):
-            part = channels[start : start + _AT_ONCE]
+        for start in range(0, len(channels), AT_ONCE):
+            part = channels[start : start + AT_ONCE]
             connection = self._listening
             if connection is None or self._over.done():
                 raise Interrupted
@@ -202,7 +229,7 @@ class Session:
                     await connection.send_command(command, *part, check_health=False)
                     await asyncio.wait((confirmed, self._over), return_when=asyncio.FIRST_COMPLETED)
             except (RedisError, OSError, TimeoutError) as error:
-                self._end(error)
+                self.end(error)
             finally:
                 del self._confirmed[key]
             if not confirmed.done():
@@ -211,8 +238,11 @@ class Session:
     async def _listen(self, connection: AbstractConnection) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            kind, *rest = await connection.read_response(push_request=True)
+            said = await connection.read_response(push_request=True)
             self._last_heard = clock()
+            if not isinstance(said, list):  # the answer to a PING, where nothing is subscribed to
+                continue
+            kind, *rest = said
             if kind == b'message':
                 self._heard(*rest)
             elif rest:
@@ -248,30 +278,43 @@ class Session:
         await connection.send_command(*command, check_health=False)
         return await connection.read_response()
 
+    async def _load_scripts(self, connection: AbstractConnection) -> None:
+        for script in ALL:
+            await self._ask(connection, ('SCRIPT', 'LOAD', script.text))
+
     async def _run_id(self, connection: AbstractConnection) -> str:
         said = await self._ask(connection, ('INFO', 'server'))
-        facts = dict(line.partition(b':')[::2] for line in said.splitlines())
-        run_id: bytes = facts[b'run_id']
-        return run_id.decode()
+        return _facts(said)[b'run_id'].decode()
+
+    async def _finds_durable(self, connection: AbstractConnection) -> bool:
+        """Whether the server says that nothing is seen before it is on its disk."""
+        replication = _facts(await self._ask(connection, ('INFO', 'replication')))
+        if replication.get(b'master_replid2') != NOT_PROMOTED:
+            return False
+        try:
+            settings = await self._ask(connection, ('CONFIG', 'GET', 'append*'))
+        except ResponseError:  # not for everybody
+            return False
+        said = dict(zip(settings[::2], settings[1::2], strict=True))
+        return said.get(b'appendonly') == b'yes' and said.get(b'appendfsync') == b'always'
 
     async def _until_lost(self, work: Any) -> None:
         try:
             await work
         except (RedisError, OSError, TimeoutError) as error:
-            self._end(error)
+            self.end(error)
         except Exception as error:
-            self._end(error)
+            self.end(error)
             raise
-
-    def _end(self, error: BaseException) -> None:
-        if not self._over.done():
-            self._over.set_exception(error)
-            self._over.exception()  # its owner may not be waiting yet, or any more
 
 
 def call(script: Script, keys: Sequence[Argument], *args: Argument) -> tuple[Argument, ...]:
     """The command that runs a script."""
     return ('EVALSHA', script.sha, len(keys), *keys, *args)
+
+
+def _facts(info: bytes) -> dict[bytes, bytes]:
+    return dict(line.partition(b':')[::2] for line in info.splitlines())
 
 
 async def _disconnect(connection: AbstractConnection) -> None:
