@@ -91,12 +91,11 @@ class MemoryBackend(Backend):
 
     async def send(self, channels: Sequence[Channel], data: bytes) -> int | None:
         """Hand it to all who hold one of the channels."""
-        if self._receiver is None:
-            raise BackendUnavailable(NOT_STARTED)
+        linked = self._linked()
         self._sent += 1
         reached = set()
         for channel in channels:
-            for node_id, node in self._linked().items():
+            for node_id, node in linked.items():
                 if channel in node._counts:
                     reached.add(node_id)
                     node._take(channel, data)
@@ -131,5 +130,11 @@ class MemoryBackend(Backend):
         )
 
     def _linked(self) -> dict[str, MemoryBackend]:
-        """Those it is linked with, as they are now."""
+        """Those it is linked with, as they are now.
+
+        Raises:
+            BackendUnavailable: If it is not started.
+        """
+        if self._receiver is None:
+            raise BackendUnavailable(NOT_STARTED)
         return {} if self._hub is None else dict(self._hub.nodes)
