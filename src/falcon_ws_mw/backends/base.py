@@ -56,7 +56,9 @@ class Backend(ABC):
     """Carries bytes between the processes of an app.
 
     Made when the app is put together, without an event loop; it must not touch the network before
-    `start`. After `stop` it can be started again, in another event loop.
+    `start`. After `stop` it can be started again, in another event loop, under any name. While it
+    is not started, `send`, `holders` and `names` raise `BackendUnavailable`. Any call may be
+    cancelled: that costs no message of others.
 
     Args:
         url: The URL it is chosen by.
@@ -89,7 +91,10 @@ class Backend(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """Hold nothing any more, and leave no task and no connection behind."""
+        """Hold nothing any more, and leave no task and no connection behind.
+
+        What is being sent is sent, or its sender told. Harmless if it is not started.
+        """
 
     @abstractmethod
     async def hold(self, counts: Mapping[Channel, int]) -> None:
@@ -109,10 +114,10 @@ class Backend(ABC):
 
         All processes get what is sent to a channel in one order, this one included; a process that
         holds several of the channels gets it once for each. When this returns, the receiver of this
-        process has had it, if it holds one of them.
+        process has had it, if it holds one of them. Both is promised of `COUNTED_KINDS`.
 
         Args:
-            channels: Where to; at least one, and none of them twice.
+            channels: Where to; at least one, none of them twice, all of one kind.
             data: What to send.
 
         Returns:
