@@ -57,8 +57,8 @@ class Backend(ABC):
 
     Made when the app is put together, without an event loop; it must not touch the network before
     `start`. After `stop` it can be started again, in another event loop, under any name. While it
-    is not started, `send`, `holders` and `names` raise `BackendUnavailable`. Any call may be
-    cancelled: that costs no message of others.
+    is not started, `send`, `holders`, `listening` and `names` raise `BackendUnavailable`. Any call
+    may be cancelled: that costs no message of others.
 
     Args:
         url: The URL it is chosen by.
