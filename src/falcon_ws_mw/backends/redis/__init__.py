@@ -224,8 +224,10 @@ class RedisBackend(Backend):
             holding.want(counts)
             try:
                 await self._settle(holding)
-            finally:
+            except ResponseError:
                 holding.doubt()
+                raise
+            holding.doubt()  # what is not brought, since Redis is away
 
     async def _settle(self, holding: Holding) -> None:
         """Bring what is held to Redis, if it is there; else that is done when it is."""
@@ -328,7 +330,7 @@ class RedisBackend(Backend):
             self._state,
             state_seconds=seconds,
             connects=self._connects,
-            channels=len(holding),
+            channels=0 if self._task is None else len(holding),
             waiting=len(lane),
             sent=lane.sent,
             unsent=lane.unsent,
