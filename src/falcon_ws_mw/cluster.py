@@ -82,10 +82,11 @@ class Cluster:
         """Get in touch with the others."""
         # Not the one of before: what was said under that name is over, and a process that was
         # forked since has its own.
-        self.node_id = secrets.token_hex(8)
+        node_id = secrets.token_hex(8)
+        await self._backend.start(node_id, self)
+        self.node_id = node_id
         self._seen, self._said = Seen(), 0
         self._calls.begin()
-        await self._backend.start(self.node_id, self)
         self._interest.changed(Channel('node', self.node_id))
         for kind, name in self._registry.names():
             self._changed(kind, name)

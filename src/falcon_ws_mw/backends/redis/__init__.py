@@ -201,7 +201,8 @@ class RedisBackend(Backend):
 
     def _failed(self, error: Exception) -> None:
         cause = error.__cause__ if isinstance(error, Interrupted) else error
-        self._last_error = f'{type(cause).__name__}: {cause}'
+        said = str(cause) or f'no answer within {self.options.timeout_seconds:g} s'
+        self._last_error = f'{type(cause).__name__}: {said}'
         if self._state == 'connected' or not self._was_tried.is_set():
             logger.error('Redis at %s cannot be reached: %s', self.url, self._last_error)
         self._enter('connecting')
