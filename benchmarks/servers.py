@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 import os
@@ -22,14 +22,54 @@ LOG_CHARACTERS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A process that serves a contender on 127.0.0.1."""
+    """A process that listens on 127.0.0.1."""
 
     pid: int
     port: int
 
 
 @contextmanager
-def serving(app: str, *options: str) -> Iterator[Server]:
+def running(
+    command: Sequence[str],
+    title: str,
+    *,
+    pass_fds: Sequence[int] = (),
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program, and kill it at the end; if that is a failure, add to it what it logged.
+
+    Args:
+        command: The program and its arguments.
+        title: What to call it then.
+        pass_fds: What it inherits of what this process has open.
+        variables: Of its environment, beside those of this process.
+    """
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **(variables or {})},
+            stdout=log,
+            stderr=log,
+            pass_fds=pass_fds,
+        ) as process,
+    ):
+        try:
+            yield process
+        except Exception as failure:
+            log.seek(0)
+            if text := log.read().decode(errors='replace')[-LOG_CHARACTERS:].strip():
+                failure.add_note(f'the log of {title}:\n{text}')
+            raise
+        finally:
+            process.kill()  # what it would do with its connections is not measured
+
+
+@contextmanager
+def serving(
+    app: str, *options: str, variables: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """Serve an app in a new process, and kill it at the end.
 
     The process inherits a socket that listens already: connections wait until it accepts them, and
@@ -39,31 +79,23 @@ def serving(app: str, *options: str) -> Iterator[Server]:
         app: `module:attribute` of an ASGI app, or of an async function that serves by itself; see
             `benchmarks.serve`.
         options: More arguments of `benchmarks.serve`.
+        variables: Of the environment of the process.
     """
     listener = socket.create_server(('127.0.0.1', 0), backlog=4096)
     port, handle = listener.getsockname()[1], listener.fileno()
     command = [sys.executable, '-m', 'benchmarks.serve', app, '--fd', str(handle), *options]
-    with (
-        tempfile.TemporaryFile() as log,
-        subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, pass_fds=[handle]) as process,
-    ):
+    with running(command, app, pass_fds=[handle], variables=variables) as process:
         listener.close()
-        try:
-            yield Server(process.pid, port)
-        except Exception as failure:
-            log.seek(0)
-            if text := log.read().decode(errors='replace')[-LOG_CHARACTERS:].strip():
-                failure.add_note(f'the log of {app}:\n{text}')
-            raise
-        finally:
-            process.kill()  # what it would do with its connections is not measured
+        yield Server(process.pid, port)
 
 
 @contextmanager
-def serving_all(apps: Sequence[str], *options: str) -> Iterator[list[Server]]:
+def serving_all(
+    apps: Sequence[str], *options: str, variables: Mapping[str, str] | None = None
+) -> Iterator[list[Server]]:
     """Serve several apps at once, each in a process of its own. Else like `serving`."""
     with ExitStack() as stack:
-        yield [stack.enter_context(serving(app, *options)) for app in apps]
+        yield [stack.enter_context(serving(app, *options, variables=variables)) for app in apps]
 
 
 def cpu_seconds(pid: int) -> float:

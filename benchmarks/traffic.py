@@ -24,7 +24,13 @@ HEADER = [
 Samples = Mapping[Contender, Sequence[Sample]]
 
 
-def traffic_table(title: str, units: str, samples: Samples, digits: int = 2) -> Table:
+def traffic_table(
+    title: str,
+    units: str,
+    samples: Samples,
+    digits: int = 2,
+    more: Mapping[str, Sequence[str]] | None = None,
+) -> Table:
     """One row for each contender; the first is the base.
 
     Args:
@@ -32,10 +38,12 @@ def traffic_table(title: str, units: str, samples: Samples, digits: int = 2) -> 
         units: What the CPU is counted for: messages, deliveries.
         samples: The samples of all rounds.
         digits: Of the ratio, behind the point.
+        more: Columns that come behind: under each heading a cell for each contender.
     """
+    more = more or {}
     ratios = traffic_ratios(samples)
     rows = []
-    for contender, found in samples.items():
+    for number, (contender, found) in enumerate(samples.items()):
 
         def median(figure: Callable[[Sample], float], found: Sequence[Sample] = found) -> float:
             return statistics.median(map(figure, found))
@@ -50,9 +58,10 @@ def traffic_table(title: str, units: str, samples: Samples, digits: int = 2) -> 
                 f'{median(lambda each: each.p99_seconds) * 1e3:.2f}',
                 f'{median(lambda each: each.busy):.2f}',
                 f'{median(lambda each: each.load_share):.2f}',
+                *(cells[number] for cells in more.values()),
             ]
         )
-    return Table(title, [cell.format(units=units) for cell in HEADER], rows)
+    return Table(title, [*(cell.format(units=units) for cell in HEADER), *more], rows)
 
 
 def traffic_ratios(samples: Samples) -> dict[Contender, Ratio]:

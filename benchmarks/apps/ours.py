@@ -33,12 +33,13 @@ class Room:
         await ws.broadcast_to_room('all', {'type': 'said', 'payload': payload})
 
 
-def _with(limits: Limits) -> WebSocketLifespan:
+def app_with(limits: Limits, backend: str = 'memory://') -> WebSocketLifespan:
+    """An app with both routes."""
     inner: falcon.asgi.App = falcon.asgi.App()  # type: ignore[type-arg]
     inner.add_route('/echo', Echo())
     inner.add_route('/room', Room())
-    return install(inner, limits=limits)
+    return install(inner, backend=backend, limits=limits)
 
 
-app = _with(without_rates())
-limited = _with(with_rates())
+app = app_with(without_rates())
+limited = app_with(with_rates())

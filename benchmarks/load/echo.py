@@ -11,6 +11,7 @@ from benchmarks.load.client import Client, connect_many
 from benchmarks.load.frames import client_frame
 from benchmarks.load.sample import Sample
 from benchmarks.load.turns import Participant, measure_in_turns
+from benchmarks.servers import Server
 
 
 class EchoClient(Client):
@@ -51,7 +52,7 @@ class EchoTraffic:
     """
 
     def __init__(self, who: Participant, deepest: int) -> None:
-        self.server = who.server
+        self.servers: Sequence[Server] = [who.server]
         self.latencies: list[float] = []
         self.depth = 1
         self._who = who
@@ -61,7 +62,7 @@ class EchoTraffic:
     async def connect(self, connections: int) -> None:
         """Open the connections."""
         self._clients = await connect_many(
-            self.server.port,
+            self._who.server.port,
             connections,
             lambda: EchoClient(self._who, self._frames, self.latencies),
         )
@@ -78,6 +79,10 @@ class EchoTraffic:
             client.running = False
         while not all(client.idle() for client in self._clients):  # noqa: ASYNC110
             await asyncio.sleep(0.001)  # an event would cost something for each message
+
+    def forget(self) -> None:
+        """Count from here."""
+        self.latencies.clear()
 
 
 async def measure_echo(
@@ -104,6 +109,6 @@ async def measure_echo(
     for depth in depths:
         for traffic in traffics:
             traffic.depth = depth
-            traffic.latencies.clear()
+            traffic.forget()
         samples.append(await measure_in_turns(traffics, turns=turns, turn_seconds=turn_seconds))
     return samples

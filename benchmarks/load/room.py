@@ -10,13 +10,14 @@ from benchmarks.load.client import Client, connect_many
 from benchmarks.load.frames import client_frame
 from benchmarks.load.sample import Sample
 from benchmarks.load.turns import Participant, measure_in_turns
+from benchmarks.servers import Server
 
 
 class RoomTraffic:
     """All members of a room, the speaker among them."""
 
     def __init__(self, who: Participant, members: int) -> None:
-        self.server = who.server
+        self.servers: Sequence[Server] = [who.server]
         self.latencies: list[float] = []
         self.sent_at = 0.0
         self.missing = 0
@@ -29,7 +30,7 @@ class RoomTraffic:
 
     async def connect(self) -> None:
         """Open the connections, until all are in the room."""
-        members = await connect_many(self.server.port, self._members, lambda: Member(self))
+        members = await connect_many(self._who.server.port, self._members, lambda: Member(self))
         self._speaker = members[0]
 
     def start(self) -> None:
@@ -43,6 +44,10 @@ class RoomTraffic:
         self._running = False
         async with asyncio.timeout(60):
             await self._idle.wait()
+
+    def forget(self) -> None:
+        """Count from here."""
+        self.latencies.clear()
 
     def heard_by_all(self) -> None:
         """Speak again."""

@@ -11,6 +11,7 @@ from time import perf_counter
 from benchmarks.load.client import Client, connect_many
 from benchmarks.load.dialects import Dialect
 from benchmarks.load.frames import client_frame, opening_handshake
+from benchmarks.load.numbered import number_in, numbered
 from benchmarks.servers import Server, resident_bytes
 
 TCP_ESTABLISHED = 1
@@ -50,9 +51,8 @@ class Reader(Client):
 
     def message(self, data: bytes, start: int, end: int) -> None:
         """Check the number in the message."""
-        mark = data.index(b'#', start, end)
         now = perf_counter()
-        self.in_order &= int(data[mark + 1 : mark + 9]) == self.next
+        self.in_order &= number_in(data, start, end) == self.next
         self.silence = max(self.silence, now - self.heard_at)
         self.heard_at = now
         self.next += 1
@@ -78,7 +78,7 @@ class Room:
         if self.said == self._messages:
             self.over.set()
             return
-        text = f'#{self.said:08}{self._filler}'
+        text = numbered(self.said, self._filler)
         self._missing = len(self.readers)
         self.said += 1
         frame = client_frame(self._dialect.message('say', {'text': text}))

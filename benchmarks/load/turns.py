@@ -16,7 +16,7 @@ from benchmarks.load.dialects import Dialect
 from benchmarks.load.sample import Sample, make_sample
 from benchmarks.servers import Server, cpu_seconds
 
-Readings = tuple[float, float, float]
+Readings = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,10 @@ class Participant:
 
 
 class Traffic(Protocol):
-    """The connections to one server, and what they do."""
+    """The connections to one contender, and what they do."""
 
-    server: Server
+    servers: Sequence[Server]
+    """All processes of the contender, whose CPU counts together."""
     latencies: list[float]
     """In seconds, one for each message received."""
 
@@ -41,35 +42,48 @@ class Traffic(Protocol):
     async def stop(self) -> None:
         """Send no more, and wait until every answer is there."""
 
+    def forget(self) -> None:
+        """Begin to count anew: what came so far was to warm up."""
+
 
 async def measure_in_turns(
-    traffics: Sequence[Traffic], *, turns: int, turn_seconds: float
+    traffics: Sequence[Traffic],
+    *,
+    turns: int,
+    turn_seconds: float,
+    shared: Server | None = None,
 ) -> list[Sample]:
     """Measure traffics that are connected already; a first turn of each warms up.
 
     Args:
-        traffics: One for each server.
+        traffics: One for each contender.
         turns: How often it is each one's turn.
         turn_seconds: How long a turn is.
+        shared: A process that all of them use; its CPU counts apart.
     """
-    sums: list[Readings] = [(0.0, 0.0, 0.0)] * len(traffics)
+    sums: list[Readings] = [(0.0, 0.0, 0.0, 0.0)] * len(traffics)
     for number in range(turns + 1):
         order = list(range(len(traffics)))
         for index in reversed(order) if number % 2 else order:
             traffic = traffics[index]
-            before = _read(traffic.server)
+            before = _read(traffic.servers, shared)
             traffic.start()
             await asyncio.sleep(turn_seconds)
             await traffic.stop()
-            after = _read(traffic.server)
+            after = _read(traffic.servers, shared)
             if number:
                 spent = zip(sums[index], before, after, strict=True)
-                wall, server, load = (total + b - a for total, a, b in spent)
-                sums[index] = (wall, server, load)
+                wall, server, load, other = (total + b - a for total, a, b in spent)
+                sums[index] = (wall, server, load, other)
             else:
-                traffic.latencies.clear()
+                traffic.forget()
     return [make_sample(each.latencies, *sums[index]) for index, each in enumerate(traffics)]
 
 
-def _read(server: Server) -> Readings:
-    return time.perf_counter(), cpu_seconds(server.pid), time.process_time()
+def _read(servers: Sequence[Server], shared: Server | None) -> Readings:
+    return (
+        time.perf_counter(),
+        sum(cpu_seconds(server.pid) for server in servers),
+        time.process_time(),
+        cpu_seconds(shared.pid) if shared else 0.0,
+    )
