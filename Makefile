@@ -7,7 +7,7 @@ SUITE_VENV := .venv-falcon-suite
 BENCH_VENV := .venv-bench
 PARALLEL := -n 4 --dist worksteal  # the tests wait more than they compute
 
-.PHONY: demo test check lint types suite wheel matrix autobahn soak fuzz bench clean
+.PHONY: demo test check lint types suite wheel matrix autobahn soak fuzz bench bench-cluster clean
 
 demo: $(READY)  ## serve the chat on http://127.0.0.1:8000
 	$(BIN)/python -m examples.chat
@@ -32,6 +32,9 @@ wheel: $(READY)  ## build the wheel; run the README's example on it, alone in a 
 
 bench: $(BENCH_VENV)/.ready  ## measure: ratios in one run against a named base (BENCH_OPTIONS=--quick, --write)
 	$(BENCH_VENV)/bin/python -m benchmarks all $(BENCH_OPTIONS)
+
+bench-cluster: $(BENCH_VENV)/.ready  ## of these, what goes through Redis (it needs redis-server)
+	$(BENCH_VENV)/bin/python -m benchmarks cluster $(BENCH_OPTIONS)
 
 matrix:  ## the tests on every supported Python that is here, and on the oldest Falcon
 	bash tests/matrix.sh

@@ -36,6 +36,21 @@ CHANNELS = Contender('channels', 'Django Channels', 'benchmarks.apps.channels_ap
 WEBSOCKETS = Contender(
     'websockets', 'websockets.broadcast (no ASGI)', 'benchmarks.apps.websockets_app:serve'
 )
+OURS_REDIS = Contender('ours', 'falcon_ws_mw', 'benchmarks.apps.ours_redis:app')
+SOCKETIO_REDIS = Contender(
+    'socketio',
+    'python-socketio, AsyncRedisManager',
+    'benchmarks.apps.socketio_redis_app:app',
+    SOCKET_IO,
+)
+CHANNELS_REDIS = Contender(
+    'channels', 'Django Channels, RedisChannelLayer', 'benchmarks.apps.channels_redis_app:app'
+)
+CHANNELS_PUBSUB = Contender(
+    'channels_pubsub',
+    'Django Channels, RedisPubSubChannelLayer',
+    'benchmarks.apps.channels_pubsub_app:app',
+)
 OURS_BUSY = Contender('ours', 'falcon_ws_mw', 'benchmarks.apps.ours_busy:app')
 FALCON_BUSY = Contender('falcon', 'Falcon loop as documented', 'benchmarks.apps.falcon_busy:app')
 UNTOUCHED_WITHOUT = Contender('without', 'without the library', 'benchmarks.apps.untouched:without')

@@ -17,6 +17,8 @@ PACKAGES = [
     'litestar',
     'python-socketio',
     'channels',
+    'channels_redis',
+    'redis',
 ]
 
 

@@ -6,7 +6,17 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from benchmarks import broadcast, busy, dispatch, growth, idle, stalled, typed, untouched_route
+from benchmarks import (
+    broadcast,
+    busy,
+    cluster,
+    dispatch,
+    growth,
+    idle,
+    stalled,
+    typed,
+    untouched_route,
+)
 from benchmarks.report import Report
 
 
@@ -78,5 +88,12 @@ BENCHMARKS = {
         untouched_route.run,
         {'rounds': 25, 'turns': 4, 'turn_seconds': 0.25},
         {'rounds': 3},
+    ),
+    'cluster': Benchmark(
+        cluster.__doc__,
+        cluster.add_arguments,
+        cluster.run,
+        {'rounds': 6, 'turns': 4, 'turn_seconds': 0.4},
+        {'rounds': 2, 'turns': 2, 'turn_seconds': 0.3},
     ),
 }
