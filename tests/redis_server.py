@@ -55,6 +55,7 @@ class RedisServer:
         self.directory = directory
         self.options = {'save': '', 'appendonly': 'no', **options}
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_run = False
 
     @property
     def url(self) -> str:
@@ -69,27 +70,36 @@ class RedisServer:
         return redis_py.Redis(port=self.port, socket_timeout=PATIENCE_SECONDS)
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it answers; at first on whatever port is free."""
+        while not self._answers():
+            if self._has_run:
+                raise RuntimeError(f'{EXECUTABLE} does not answer: {self._log()}')
+            self.port = free_port()  # somebody was quicker to take the one of before
+        self._has_run = True
+
+    def _answers(self) -> bool:
         given = {'port': str(self.port), 'bind': '127.0.0.1', 'dir': str(self.directory)}
         args = [
             text
             for name, value in {**given, **self.options}.items()
             for text in (f'--{name}', value)
         ]
-        log = self.directory / 'redis.log'
-        with log.open('ab') as output:
+        with (self.directory / 'redis.log').open('ab') as output:
             self._process = subprocess.Popen(
                 [EXECUTABLE, *args], stdout=output, stderr=subprocess.STDOUT
             )
         for _ in range(PATIENCE_SECONDS * 100):
-            with contextlib.suppress(redis_py.RedisError), self.client() as client:
-                client.ping()
-                return
             if self._process.poll() is not None:
-                break
+                return False
+            with contextlib.suppress(redis_py.RedisError), self.client() as client:
+                facts: Any = client.info('server')
+                return bool(facts['process_id'] == self._process.pid)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.01)
-        raise RuntimeError(f'{EXECUTABLE} does not answer: {log.read_text()[-1000:]}')
+        raise RuntimeError(f'{EXECUTABLE} does not answer: {self._log()}')
+
+    def _log(self) -> str:
+        return (self.directory / 'redis.log').read_text()[-1000:]
 
     def stop(self) -> None:
         """Have it shut down, with what it saves on that."""

@@ -90,17 +90,17 @@ class Client:
         transport.abort()
 
 
-def _listener() -> socket.socket:
+def listener() -> socket.socket:
     """A socket that says that it speaks TCP, which `socket.create_server` leaves open.
 
     Of others asyncio does not switch Nagle's algorithm off, and then a second small message waits
     40 ms for the client to acknowledge the first.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(('127.0.0.1', 0))
-    listener.listen()
-    return listener
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(('127.0.0.1', 0))
+    made.listen()
+    return made
 
 
 @asynccontextmanager
@@ -108,7 +108,7 @@ async def serve(
     app: Callable[..., Awaitable[None]], ws: str = 'websockets-sansio', **options: Any
 ) -> AsyncIterator[Served]:
     """Serve an app by uvicorn in this event loop."""
-    listener = _listener()
+    listening = listener()
     settings: dict[str, Any] = {
         'ws': ws,
         'log_config': None,
@@ -119,17 +119,17 @@ async def serve(
         **options,
     }
     server = _Server(uvicorn.Config(app, **settings))
-    task = asyncio.create_task(server.serve(sockets=[listener]))
+    task = asyncio.create_task(server.serve(sockets=[listening]))
     up = asyncio.create_task(server.up.wait())
     await asyncio.wait([task, up], return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_SECONDS)
     up.cancel()
     if not server.up.is_set() or not server.started:
         await task
         raise RuntimeError('the server did not start: see its log')
-    served = Served(server, listener.getsockname()[1], task)
+    served = Served(server, listening.getsockname()[1], task)
     try:
         yield served
     finally:
         if not task.done():
             await served.stop()
-        listener.close()
+        listening.close()

@@ -156,6 +156,7 @@ async def test_after_joining_what_another_node_sends_arrives_a_thousand_times(
         await b.manager.join_room(member.id, f'room {number}')
         await a.manager.broadcast_to_room(f'room {number}', str(number))
         if number % 100 == 99:
+            await member.gets(number + 1)
             for each in list(member.connection.rooms):
                 await b.manager.leave_room(member.id, each)
     await a.manager.broadcast('0')

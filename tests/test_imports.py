@@ -79,6 +79,8 @@ ABOVE_THE_LINE = (
     'backends',
     'backends.opening',
     'backends.redis',
+    'backends.redis.link',
+    'backends.redis.connecting',
     'backends.redis.holding',
     'backends.redis.lane',
     'backends.redis.session',
@@ -160,7 +162,10 @@ DRIVERS: dict[str, frozenset[str]] = {
     'prometheus': frozenset({'prometheus_client'}),
     'asyncapi.resource': frozenset({'yaml'}),
     'backends.redis': frozenset({'redis'}),
-    'backends.redis.lane': frozenset({'redis'}),
+    **dict.fromkeys(
+        ('backends.redis.connecting', 'backends.redis.lane', 'backends.redis.link'),
+        frozenset({'redis'}),
+    ),
     'backends.redis.session': frozenset({'redis'}),
 }
 """Modules that are built on an extra, and on which: imported only when it is needed."""

@@ -7,16 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 import os
 import signal
-import socket
 import sys
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from .linked import until
-from .redis_server import RedisServer, free_port, redis_server
-from .servers import PATIENCE_SECONDS, Client
+from .redis_server import RedisServer, redis_server
+from .servers import PATIENCE_SECONDS, Client, listener
 
 __all__ = ['redis_server']
 
@@ -35,7 +33,11 @@ class Process:
         url = f'ws://127.0.0.1:{self.port}/rooms/{room}'
         headers = {'X-User': user}
         async with connect(
-            url, additional_headers=headers, max_queue=None, compression=None
+            url,
+            additional_headers=headers,
+            max_queue=None,
+            compression=None,
+            open_timeout=3 * PATIENCE_SECONDS,  # the process may be starting
         ) as connection:
             yield Client(connection)
 
@@ -48,27 +50,22 @@ class Process:
 
 @asynccontextmanager
 async def serve(backend: str) -> AsyncIterator[Process]:
-    port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *('-m', 'uvicorn', 'tests.linked_app:app', '--port', str(port), '--log-level', 'error'),
-        *('--ws-per-message-deflate', 'false', '--timeout-graceful-shutdown', '2'),
-        env={**os.environ, 'LINKED_APP_BACKEND': backend},
-    )
-    try:
-        await until(lambda: listens(port) or process.returncode is not None, 30)
-        assert process.returncode is None
-        yield Process(port, process)
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await process.wait()
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(('127.0.0.1', port)) == 0
+    with listener() as listening:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *('-m', 'uvicorn', 'tests.linked_app:app', '--fd', str(listening.fileno())),
+            *('--log-level', 'error', '--timeout-graceful-shutdown', '2'),
+            *('--ws-per-message-deflate', 'false', '--ws-max-size', '65536'),
+            env={**os.environ, 'LINKED_APP_BACKEND': backend},
+            pass_fds=[listening.fileno()],
+        )
+        try:
+            yield Process(int(listening.getsockname()[1]), process)
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await process.wait()
 
 
 async def look(client: Client, room: str) -> dict[str, Any]:

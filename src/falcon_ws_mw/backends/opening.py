@@ -22,7 +22,11 @@ def _open_redis(url: str) -> Backend:
 
 _OPENERS: Final[dict[str, Opener]] = {
     'memory': MemoryBackend,
-    **dict.fromkeys(('redis', 'rediss'), _open_redis),
+    **{
+        f'{scheme}{topology}': _open_redis
+        for scheme in ('redis', 'rediss')
+        for topology in ('', '+sentinel', '+cluster')
+    },
 }
 
 

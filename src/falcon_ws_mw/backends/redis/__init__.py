@@ -1,69 +1,43 @@
 """Redis links the processes: by pub/sub, with numbers by which what is lost is noticed.
 
 A process listens for the channels that it holds, and for itself. It tells Redis for how many
-connections it holds them, under a lease.
+connections it holds them, under a lease. In a Redis Cluster, channels are spread over parts; each
+part is with one of its servers, and is as a Redis of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-import logging
-from typing import Any, ClassVar, Final
+from typing import ClassVar
+from zlib import crc32
 
-from falcon_ws_mw.backends.base import NOT_STARTED, Backend, Guarantee, Receiver
-from falcon_ws_mw.backends.redis.keys import Keys, field_of, name_of
+from falcon_ws_mw.backends.base import Backend, Guarantee, Receiver
 from falcon_ws_mw.backends.redis.options import read_url
-from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, LIVING
-from falcon_ws_mw.backoff import Backoff
+from falcon_ws_mw.backends.redis.scripts import PLAIN, SHARDED
 from falcon_ws_mw.channels import Channel, Kind
-from falcon_ws_mw.errors import BackendUnavailable, ConfigurationError
-from falcon_ws_mw.reports import BackendHealth, ConnectionState
+from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.reports import BackendHealth
 
 try:
-    from redis.asyncio import ConnectionPool
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-    from redis.exceptions import RedisError, ResponseError
+    from redis.exceptions import RedisError
 except ImportError as error:
     raise ConfigurationError(
         "the backend redis:// needs redis-py: pip install 'falcon-ws-mw[redis]'"
     ) from error
 
-from falcon_ws_mw.backends.redis.holding import Holding, is_counted
-from falcon_ws_mw.backends.redis.lane import Lane
-from falcon_ws_mw.backends.redis.session import Argument, Interrupted, Session, call
-
-logger = logging.getLogger('falcon_ws_mw')
-
-FIRST_PAUSE_SECONDS: Final = 0.05
-MAX_PAUSE_SECONDS: Final = 1.0
-"""Between two attempts to reach Redis."""
-
-HOLD_ATTEMPTS: Final = 3
-"""How often a session may fail to bring what is held."""
-
-
-_CONNECTIONS: Final[dict[str, Any]] = {
-    'decode_responses': False,
-    'protocol': 2,
-    'retry': Retry(NoBackoff(), 0),
-    'socket_keepalive': True,
-    'socket_timeout': None,  # a time-out of ours is around whatever must not take long
-    'health_check_interval': 0,
-}
-"""How connections are made, whatever the URL says."""
-
-GIVE_UP_SECONDS: Final = 10.0
-"""How long a process that stops may take to tell Redis what it does not hold any more."""
+from falcon_ws_mw.backends.redis.connecting import connectors_of
+from falcon_ws_mw.backends.redis.link import Link
 
 
 class RedisBackend(Backend):
     """Links processes by a Redis (7.0 or later).
 
     Args:
-        url: `redis://`, or `rediss://` for TLS; the query may have the fields of `RedisOptions`,
-            and whatever redis-py knows.
+        url: `redis://host:6379/0`; with Sentinel
+            `redis+sentinel://host:26379,host:26379/name-of-the-master/0`; with Redis Cluster
+            `redis+cluster://host:7000,host:7001`, some of its servers. With `rediss` by TLS. The
+            query may have the fields of `RedisOptions`, and whatever redis-py knows.
 
     Raises:
         ConfigurationError: If something is wrong with the URL.
@@ -82,262 +56,98 @@ class RedisBackend(Backend):
     )
 
     def __init__(self, url: str) -> None:
-        for_driver, shown, options = read_url(url)
-        super().__init__(shown)
-        self.options = options
+        read = read_url(url)
+        super().__init__(read.shown)
+        self.options = read.options
         """How Redis is used."""
         try:
-            self._pool = ConnectionPool.from_url(for_driver)
-            self._pool.connection_kwargs |= _CONNECTIONS | {
-                'socket_connect_timeout': options.timeout_seconds
-            }
-            made: Any = self._pool
-            made.make_connection()  # says what it does not know
+            found = connectors_of(read)
         except (ValueError, TypeError, RedisError) as error:
-            raise ConfigurationError(f'backend={shown!r}: {error}') from None
-        database = self._pool.connection_kwargs.get('db') or 0
-        self._prefix = f'{options.prefix}@{database}' if database else options.prefix
-        self._keys = Keys(self._prefix, '')
-        self._holding: Holding | None = None
-        self._lane: Lane | None = None
-        self._session: Session | None = None
-        self._has_session = asyncio.Event()
-        self._was_tried = asyncio.Event()
-        self._lock = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
-        self._state: ConnectionState = 'stopped'
-        self._state_since = 0.0
-        self._connects = 0
-        self._last_error: str | None = None
-
-    # -- its life
+            raise ConfigurationError(f'backend={read.shown!r}: {error}') from None
+        dialect = SHARDED if read.topology == 'cluster' else PLAIN
+        self._links = [
+            Link(connector, dialect, prefix, read.options, read.shown)
+            for prefix, connector in found
+        ]
 
     async def start(self, node_id: str, receiver: Receiver) -> None:
         """Connect, or begin to try: see `Backend.start`."""
-        if self._task is not None:
-            raise RuntimeError('the backend is started already: stop it first')
-        options = self.options
-        self._keys = Keys(self._prefix, node_id)
-        self._holding = Holding(self._keys, receiver, options.lease_seconds)
-        self._lane = Lane(self._keys, self._connected, options.wait_seconds, options.max_waiting)
-        self._has_session, self._was_tried = asyncio.Event(), asyncio.Event()
-        self._lock = asyncio.Lock()
-        self._connects = 0
-        self._enter('connecting')
-        self._task = asyncio.create_task(
-            self._stay_connected(self._holding), name='falcon_ws_mw redis'
-        )
-        await self._was_tried.wait()
+        await asyncio.gather(*(link.start(node_id, receiver) for link in self._links))
 
     async def stop(self) -> None:
         """Give up what is held, and disconnect."""
-        task, self._task = self._task, None
-        if task is None or self._holding is None or self._lane is None:
-            return
+        stopping = [asyncio.ensure_future(link.stop()) for link in self._links]
         try:
-            await self._lane.end()
-            if self._session is not None:
-                async with asyncio.timeout(GIVE_UP_SECONDS):
-                    await self._holding.give_up(self._session)
-        except (Interrupted, ResponseError, TimeoutError):
-            logger.warning('Redis could not be told that this process ends: its lease will')
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-            self._enter('stopped')
+            await asyncio.wait(stopping)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # each has begun, and ends its tasks whatever happens
+            for each in stopping:
+                each.cancel()
+            await asyncio.wait(stopping)
+            raise
 
-    async def _stay_connected(self, holding: Holding) -> None:
-        backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
-        clock = asyncio.get_running_loop().time
-        while True:
-            began = clock()
-            session = Session(self._pool, holding.heard, self.options.timeout_seconds)
-            try:
-                await session.open()
-                await self._resume(session, holding)
-                await self._beat_until_over(session, holding)
-            except (RedisError, OSError, TimeoutError, Interrupted) as error:
-                self._failed(error)
-            except Exception as error:  # a bug of ours must not end this
-                logger.exception('being in touch with Redis failed')
-                self._failed(error)
-            finally:
-                self._session = None
-                self._has_session.clear()
-                holding.interrupt()
-                await session.close()
-            await asyncio.sleep(backoff.pause_after(clock() - began))
+    def _link_of(self, channel: Channel) -> Link:
+        if len(self._links) == 1:
+            return self._links[0]
+        return self._links[
+            crc32(':'.join(channel).encode(errors='surrogatepass')) % len(self._links)
+        ]
 
-    async def _resume(self, session: Session, holding: Holding) -> None:
-        """Hold again what is held; what was held back may go now."""
-        async with self._lock:
-            await holding.resume(session)
-            self._session = session
-            self._has_session.set()
-            self._connects += 1
-            if self._was_tried.is_set():
-                logger.warning('Redis at %s is reached again', self.url)
-            self._enter('connected')
-            self._was_tried.set()
-
-    async def _beat_until_over(self, session: Session, holding: Holding) -> None:
-        """Renew the lease of this process until the session ends."""
-        clock = asyncio.get_running_loop().time
-        refreshed = clock()
-        over = asyncio.ensure_future(session.ended())
-        try:
-            while True:
-                await asyncio.wait([over], timeout=self.options.lease_seconds / 3)
-                if over.done():
-                    await over
-                async with self._lock:
-                    if not await holding.beat(session):
-                        await holding.resume(session)
-                    if clock() - refreshed > COUNT_SECONDS / 4:
-                        refreshed = clock()
-                        await holding.refresh(session)
-        finally:
-            over.cancel()
-
-    def _failed(self, error: Exception) -> None:
-        cause = error.__cause__ if isinstance(error, Interrupted) else error
-        said = str(cause) or f'no answer within {self.options.timeout_seconds:g} s'
-        self._last_error = f'{type(cause).__name__}: {said}'
-        if self._state == 'connected' or not self._was_tried.is_set():
-            logger.error('Redis at %s cannot be reached: %s', self.url, self._last_error)
-        self._enter('connecting')
-        self._was_tried.set()
-
-    async def _connected(self) -> Session:
-        while self._session is None or self._session.is_over:
-            self._has_session.clear()
-            await self._has_session.wait()
-        return self._session
-
-    # -- what is held
+    def _by_link(self, channels: Sequence[Channel]) -> dict[Link, list[Channel]]:
+        by_link: dict[Link, list[Channel]] = {}
+        for channel in channels:
+            by_link.setdefault(self._link_of(channel), []).append(channel)
+        return by_link
 
     async def hold(self, counts: Mapping[Channel, int]) -> None:
         """Hold channels, or hold them no longer: see `Backend.hold`."""
-        async with self._lock:
-            holding = self._holding
-            if holding is None:
-                return
-            holding.want(counts)
-            try:
-                await self._settle(holding)
-            except ResponseError:
-                holding.doubt()
-                raise
-            holding.doubt()  # what is not brought, since Redis is away
-
-    async def _settle(self, holding: Holding) -> None:
-        """Bring what is held to Redis, if it is there; else that is done when it is."""
-        for attempt in range(1, HOLD_ATTEMPTS + 1):
-            session = self._session
-            if session is None or session.is_over:
-                return
-            try:
-                await holding.settle(session)
-            except Interrupted as error:
-                if attempt == HOLD_ATTEMPTS:
-                    session.end(error)
-            else:
-                return
-
-    async def holders(self, channel: Channel) -> dict[str, int]:
-        """Which processes hold a channel: a command to Redis for each process that lives."""
-        nodes = await self._living()
-        field = field_of(channel)
-        counts = await self._read(*(('HGET', self._keys.holds_of(node), field) for node in nodes))
-        return {node: int(count) for node, count in zip(nodes, counts, strict=True) if count}
-
-    async def listening(self, channel: Channel) -> int | None:
-        """How many connections to Redis listen to a channel."""
-        ((_, count),) = await self._read(('PUBSUB', 'NUMSUB', self._keys.channel(channel)))
-        return int(count)
-
-    async def names(self, kind: Kind, prefix: str = '') -> list[str]:
-        """The names of a kind: Redis looks at all that every living process holds."""
-        pattern = field_of(Channel(kind, prefix)) + '*'
-        found: dict[str, None] = {}
-        for node in await self._living():
-            cursor = b'0'
-            while True:
-                scan = ('HSCAN', self._keys.holds_of(node), cursor, 'MATCH', pattern)
-                ((cursor, fields),) = await self._read((*scan, 'COUNT', 1_000))
-                found.update(dict.fromkeys(name_of(field) for field in fields[::2]))
-                if cursor == b'0':
-                    break
-        return list(found)
-
-    async def _living(self) -> list[str]:
-        (nodes,) = await self._read(call(LIVING, (self._keys.nodes,)))
-        return [node.decode() for node in nodes]
-
-    async def _read(self, *commands: Sequence[Argument]) -> list[Any]:
-        """Ask Redis something; again, if it was lost meanwhile."""
-        self._lane_of_started()
-        if not commands:
-            return []
-        wait_seconds = self.options.wait_seconds
-        try:
-            async with asyncio.timeout(wait_seconds):
-                while True:
-                    session = await self._connected()
-                    try:
-                        return await session.execute(*commands)
-                    except Interrupted:
-                        continue
-        except ResponseError as error:
-            raise BackendUnavailable(f'Redis says: {error}') from None
-        except TimeoutError:
-            raise BackendUnavailable(f'Redis has not answered within {wait_seconds:g} s') from None
-
-    # -- what is sent
+        await asyncio.gather(
+            *(
+                link.hold({channel: counts[channel] for channel in channels})
+                for link, channels in self._by_link([*counts]).items()
+            )
+        )
 
     async def send(self, channels: Sequence[Channel], data: bytes) -> int | None:
         """Send to some channels of one kind: see `Backend.send`."""
-        lane = self._lane_of_started()
-        keys = [self._keys.channel(channel) for channel in channels]
-        replies = await lane.send(keys, data, is_counted=is_counted(channels[0]))
-        for channel, taken in zip(channels, replies, strict=True):
-            if taken.number and self._holding is not None:
-                await self._holding.arrival(
-                    channel, taken.epoch, taken.number, self.options.timeout_seconds
-                )
-        return replies[0].reached if len(replies) == 1 else None
+        if len(channels) == 1:
+            return await self._link_of(channels[0]).send(channels, data)
+        await asyncio.gather(
+            *(link.send(those, data) for link, those in self._by_link(channels).items())
+        )
+        return None
 
-    def _lane_of_started(self) -> Lane:
-        if self._task is None or self._lane is None:
-            raise BackendUnavailable(NOT_STARTED)
-        return self._lane
+    async def holders(self, channel: Channel) -> dict[str, int]:
+        """Which processes hold a channel: a command to Redis for each process that lives."""
+        return await self._link_of(channel).holders(channel)
 
-    # -- how it stands
+    async def listening(self, channel: Channel) -> int | None:
+        """How many connections to Redis listen to a channel."""
+        return await self._link_of(channel).listening(channel)
 
-    def _enter(self, state: ConnectionState) -> None:
-        if state != self._state:
-            self._state = state
-            self._state_since = asyncio.get_running_loop().time()
+    async def names(self, kind: Kind, prefix: str = '') -> list[str]:
+        """The names of a kind: Redis looks at all that every living process holds."""
+        found = await asyncio.gather(*(link.names(kind, prefix) for link in self._links))
+        return [name for names in found for name in names]
 
     def health(self) -> BackendHealth:
-        """How it stands."""
-        lane, holding = self._lane, self._holding
-        if lane is None or holding is None:
-            return BackendHealth('stopped')
-        seconds = 0.0
-        if self._task is not None:
-            seconds = self._task.get_loop().time() - self._state_since
+        """How it stands; of several parts, it is in touch if it is with each of them."""
+        healths = [link.health() for link in self._links]
+        worst = min(healths, key=lambda each: _STATES.index(each.state))
         return BackendHealth(
-            self._state,
-            state_seconds=seconds,
-            connects=self._connects,
-            channels=0 if self._task is None else len(holding),
-            waiting=len(lane),
-            sent=lane.sent,
-            unsent=lane.unsent,
-            received=holding.received,
-            gaps=holding.gaps,
-            lost=holding.lost,
-            undecodable=holding.undecodable,
-            last_error=self._last_error,
+            worst.state,
+            state_seconds=min(each.state_seconds for each in healths if each.state == worst.state),
+            connects=max(each.connects for each in healths),
+            channels=sum(each.channels for each in healths),
+            waiting=sum(each.waiting for each in healths),
+            sent=sum(each.sent for each in healths),
+            unsent=sum(each.unsent for each in healths),
+            received=sum(each.received for each in healths),
+            gaps=sum(each.gaps for each in healths),
+            lost=sum(each.lost for each in healths),
+            undecodable=sum(each.undecodable for each in healths),
+            last_error=next((each.last_error for each in healths if each.last_error), None),
         )
+
+
+_STATES = ('stopped', 'connecting', 'connected')

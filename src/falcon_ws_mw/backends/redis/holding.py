@@ -15,13 +15,7 @@ import secrets
 from falcon_ws_mw.backends.base import Receiver
 from falcon_ws_mw.backends.positions import Loss, Position
 from falcon_ws_mw.backends.redis.keys import Keys, field_of
-from falcon_ws_mw.backends.redis.scripts import (
-    COUNT_SECONDS,
-    HEARTBEAT,
-    LEAVE,
-    LISTEN,
-    SESSION_FIELD,
-)
+from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, SESSION_FIELD, Dialect
 from falcon_ws_mw.backends.redis.session import AT_ONCE, Argument, Session, call
 from falcon_ws_mw.channels import COUNTED_KINDS, Channel
 from falcon_ws_mw.reports import Gap
@@ -66,6 +60,7 @@ class Holding:
 
     Args:
         keys: The names of this process.
+        dialect: How Redis is spoken to.
         receiver: Who is told of what arrives.
         lease_seconds: For how long Redis believes what it is told.
 
@@ -76,9 +71,12 @@ class Holding:
         undecodable: What has arrived and is nothing that anybody here sends.
     """
 
-    def __init__(self, keys: Keys, receiver: Receiver, lease_seconds: float) -> None:
+    def __init__(
+        self, keys: Keys, dialect: Dialect, receiver: Receiver, lease_seconds: float
+    ) -> None:
         self.received = self.gaps = self.lost = self.undecodable = 0
         self._keys = keys
+        self._dialect = dialect
         self._receiver = receiver
         self._lease_seconds = lease_seconds
         self._token = ''
@@ -144,7 +142,7 @@ class Holding:
         """
         keys = self._keys
         args = (keys.node_id, self._lease_seconds, self._token)
-        return bool(await session.run(HEARTBEAT, (keys.nodes, keys.holds), *args))
+        return bool(await session.run(self._dialect.heartbeat, (keys.nodes, keys.holds), *args))
 
     async def _settle(self, session: Session, into: str) -> None:
         while self._unsettled:
@@ -177,9 +175,9 @@ class Holding:
         silent = _counted(each for each in held if each.announced_in is not session)
         if silent:
             args = (session.run_id, int(session.is_durable), secrets.token_hex(6), COUNT_SECONDS)
-            commands.append(call(LISTEN, silent, *args, self._keys.node_id))
+            commands.append(call(self._dialect.listen, silent, *args, self._keys.node_id))
         if left := _counted(ended):
-            commands.append(call(LEAVE, left))
+            commands.append(call(self._dialect.leave, left))
         commands.append(('PEXPIRE', into, int(self._lease_seconds * 1_000)))
         await session.execute(*commands)
         for each in held:
@@ -204,7 +202,7 @@ class Holding:
         )
         await session.unsubscribe([each.key for each in held])
         for part in _parts(_counted(held)):
-            await session.run(LEAVE, part)
+            await session.run(self._dialect.leave, part)
 
     # -- what arrives
 

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from redis.exceptions import ResponseError
 
 from falcon_ws_mw.backends.redis.keys import Keys
-from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, SEND
+from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, Dialect
 from falcon_ws_mw.backends.redis.session import Argument, Interrupted, Session
 from falcon_ws_mw.errors import BackendUnavailable
 
@@ -61,6 +61,7 @@ class Lane:
 
     Args:
         keys: The process's.
+        dialect: How Redis is spoken to.
         session: Waits until Redis is there.
         wait_seconds: How long a message waits for that.
         max_waiting: How many may wait.
@@ -73,12 +74,14 @@ class Lane:
     def __init__(
         self,
         keys: Keys,
+        dialect: Dialect,
         session: Callable[[], Awaitable[Session]],
         wait_seconds: float,
         max_waiting: int,
     ) -> None:
         self.sent = self.unsent = 0
         self._keys = keys
+        self._dialect = dialect
         self._session = session
         self._wait_seconds = wait_seconds
         self._max_waiting = max_waiting
@@ -137,7 +140,7 @@ class Lane:
                 keys, args = self._arguments(batch)
                 counting = (session.run_id, int(session.is_durable), secrets.token_hex(6))
                 lasting = (COUNT_SECONDS, SENT_SECONDS * 1_000)
-                replies = await session.run(SEND, keys, *counting, *lasting, *args)
+                replies = await session.run(self._dialect.send, keys, *counting, *lasting, *args)
             except (Interrupted, asyncio.CancelledError) as error:
                 self._waiting.extendleft(reversed(batch))
                 if isinstance(error, asyncio.CancelledError):

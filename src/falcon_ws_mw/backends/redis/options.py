@@ -8,6 +8,7 @@ Whatever in the query is not of this library is redis-py's.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from falcon_ws_mw.errors import ConfigurationError, without_password
@@ -61,23 +62,65 @@ class RedisOptions:
             )
 
 
-def read_url(url: str) -> tuple[str, str, RedisOptions]:
+@dataclass(frozen=True, slots=True)
+class RedisUrl:
+    """What a URL says.
+
+    Attributes:
+        topology: Whether it is of one server, of sentinels, or of servers of a cluster.
+        for_driver: A URL for redis-py, for each server that it names.
+        master: The name of the master that the sentinels know.
+        shown: What may be shown of it: without a password.
+        options: How Redis is used.
+    """
+
+    topology: Literal['one', 'sentinel', 'cluster']
+    for_driver: tuple[str, ...]
+    master: str
+    shown: str
+    options: RedisOptions
+
+
+def read_url(url: str) -> RedisUrl:
     """Take a URL apart.
 
-    Returns:
-        The URL for redis-py; one that may be shown, without a password; what it says to us.
-
     Raises:
-        ConfigurationError: If one of our options is no number, or outside its range.
+        ConfigurationError: If something of it is nothing of that kind.
     """
+    shown = without_password(url).partition('?')[0]
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise ConfigurationError(f'backend={without_password(url)!r}: {error}') from None
+        raise ConfigurationError(f'backend={shown!r}: {error}') from None
+    scheme, _, kind = parts.scheme.partition('+')
+    query, options = _read_query(parts.query)
+    parts = parts._replace(scheme=scheme, query=query)
+    if not kind:
+        return RedisUrl('one', (urlunsplit(parts),), '', shown, options)
+    master, path = '', parts.path
+    if kind == 'sentinel':
+        master, _, database = path.strip('/').partition('/')
+        if not master:
+            raise ConfigurationError(
+                f'backend={shown!r}: expected the name of the master behind the sentinels, as in '
+                'redis+sentinel://host:26379/mymaster'
+            )
+        path = f'/{database}'
+    user, at, hosts = parts.netloc.rpartition('@')
+    for_driver = tuple(
+        urlunsplit(parts._replace(netloc=f'{user}{at}{host}', path=path))
+        for host in hosts.split(',')
+    )
+    topology: Literal['sentinel', 'cluster'] = 'sentinel' if kind == 'sentinel' else 'cluster'
+    return RedisUrl(topology, for_driver, master, shown, options)
+
+
+def _read_query(query: str) -> tuple[str, RedisOptions]:
+    """What of a query is redis-py's, and what is ours."""
     types = {each.name: each.type for each in fields(RedisOptions)}
     ours: dict[str, str | int | float] = {}
     theirs: list[tuple[str, str]] = []
-    for name, text in parse_qsl(parts.query, keep_blank_values=True):
+    for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in types:
             theirs += [(name, text)] if name not in _OURS else []
         elif name == 'prefix':
@@ -87,6 +130,4 @@ def read_url(url: str) -> tuple[str, str, RedisOptions]:
                 ours[name] = int(text) if types[name] == 'int' else float(text)
             except ValueError:
                 raise ConfigurationError(f'{name}={text!r} for Redis: expected a number') from None
-    for_driver = urlunsplit(parts._replace(query=urlencode(theirs)))
-    shown = without_password(url).partition('?')[0]
-    return for_driver, shown, RedisOptions(**ours)  # type: ignore[arg-type]  # by their types
+    return urlencode(theirs), RedisOptions(**ours)  # type: ignore[arg-type]  # by their types

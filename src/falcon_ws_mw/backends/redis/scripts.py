@@ -15,7 +15,7 @@ out.
 from __future__ import annotations
 
 from hashlib import sha1
-from typing import Final
+from typing import Final, Literal
 
 COUNT_SECONDS: Final = 86_400
 """For how long the count of a channel is kept whose holders have all died."""
@@ -38,6 +38,37 @@ class Script:
         self.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+class Dialect:
+    """How a server is spoken to: by its channels, or by those of one of the shards of a cluster.
+
+    Args:
+        prefix: What the names of the commands for channels begin with, `'S'` for a shard's.
+
+    Attributes:
+        subscribe: The command.
+        unsubscribe: The command.
+        numsub: The subcommand of PUBSUB that counts who listens.
+        message: What a message is called.
+        unsubscribed: What the end of a subscription is called.
+        send: Sends messages.
+        listen: Is told of new listeners.
+        leave: Is told that there are fewer.
+        heartbeat: Renews a lease.
+        living: Says which processes live.
+    """
+
+    def __init__(self, prefix: Literal['', 'S'] = '') -> None:
+        self.subscribe = f'{prefix}SUBSCRIBE'
+        self.unsubscribe = f'{prefix}UNSUBSCRIBE'
+        self.numsub = 'SHARDNUMSUB' if prefix else 'NUMSUB'
+        self.message = f'{prefix}MESSAGE'.lower().encode()
+        self.unsubscribed = self.unsubscribe.lower().encode()
+        self.send, self.listen, self.leave, self.heartbeat, self.living = self.scripts = [
+            Script(text.replace('{PUBLISH}', f'{prefix}PUBLISH').replace('{NUMSUB}', self.numsub))
+            for text in (_SEND, _LISTEN, _LEAVE, _HEARTBEAT, _LIVING)
+        ]
+
+
 _COUNTING: Final = """
 -- is_durable: '1' if the count that there is can be relied upon after a restart
 local function epoch_of(key, run, is_durable, fresh, seconds)
@@ -55,11 +86,11 @@ local function epoch_of(key, run, is_durable, fresh, seconds)
 end
 
 local function listeners(key)
-  return redis.call('PUBSUB', 'NUMSUB', key)[2]
+  return redis.call('PUBSUB', '{NUMSUB}', key)[2]
 end
 """
 
-SEND: Final = Script(
+_SEND: Final = (
     _COUNTING
     + """
 -- KEYS: the number of the sender's last message; the channels of each message
@@ -80,11 +111,11 @@ for at = 6, #ARGV, 4 do
         counted, epoch = tonumber(place[1] or 0), place[2] or ''
       end
     elseif not is_counted then
-      redis.call('PUBLISH', key, 'U ' .. data)
+      redis.call('{PUBLISH}', key, 'U ' .. data)
     elseif reached > 0 or redis.call('EXISTS', key) == 1 then
       epoch = epoch_of(key, ARGV[1], ARGV[2], ARGV[3], ARGV[4])
       counted = redis.call('HINCRBY', key, 'number', 1)
-      redis.call('PUBLISH', key, 'D ' .. epoch .. ' ' .. counted .. ' ' .. data)
+      redis.call('{PUBLISH}', key, 'D ' .. epoch .. ' ' .. counted .. ' ' .. data)
     end
     replies[#replies + 1] = reached
     replies[#replies + 1] = counted
@@ -99,7 +130,7 @@ return replies
 """
 )
 
-LISTEN: Final = Script(
+_LISTEN: Final = (
     _COUNTING
     + """
 -- KEYS: channels that a process has begun to listen to
@@ -108,13 +139,13 @@ for _, key in ipairs(KEYS) do
   local epoch = epoch_of(key, ARGV[1], ARGV[2], ARGV[3], ARGV[4])
   redis.call('EXPIRE', key, ARGV[4])
   local number = redis.call('HGET', key, 'number')
-  redis.call('PUBLISH', key, table.concat({'P', epoch, number, ARGV[5]}, ' '))
+  redis.call('{PUBLISH}', key, table.concat({'P', epoch, number, ARGV[5]}, ' '))
 end
 return #KEYS
 """
 )
 
-LEAVE: Final = Script(
+_LEAVE: Final = (
     _COUNTING
     + """
 -- KEYS: channels that a process does not listen to any more
@@ -127,8 +158,7 @@ return #KEYS
 """
 )
 
-HEARTBEAT: Final = Script(
-    f"""
+_HEARTBEAT: Final = f"""
 -- KEYS: the processes; what this one holds
 -- ARGV: the process, the seconds of its lease, its token
 -- Returns whether Redis knows what it holds, as it was last told in full
@@ -139,15 +169,13 @@ redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[2], string.format('%d', ARGV[2] * 1000))
 return redis.call('HGET', KEYS[2], '{SESSION_FIELD}') == ARGV[3] and 1 or 0
 """
-)
 
-LIVING: Final = Script(
-    """
+_LIVING: Final = """
 -- KEYS: the processes
 -- Returns those whose leases have not ended
 local time = redis.call('TIME')
 return redis.call('ZRANGEBYSCORE', KEYS[1], time[1] + time[2] / 1000000, '+inf')
 """
-)
 
-ALL: Final = (SEND, LISTEN, LEAVE, HEARTBEAT, LIVING)
+PLAIN: Final = Dialect()
+SHARDED: Final = Dialect('S')

@@ -9,14 +9,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
-from falcon_ws_mw.backends.redis.scripts import ALL, Script
+from falcon_ws_mw.backends.redis.scripts import Dialect, Script
 
 if TYPE_CHECKING:
-    from redis.asyncio import ConnectionPool
     from redis.asyncio.connection import AbstractConnection
 
 PING_SECONDS: Final = 1.5
@@ -31,6 +40,11 @@ AT_ONCE: Final = 500
 NOT_PROMOTED: Final = b'0' * 40
 """What a server says of the one whose place it took, if it took none's."""
 
+ELSEWHERE: Final = (
+    *(AskError, ClusterDownError, MasterDownError, MovedError, ReadOnlyError, TryAgainError),
+)
+"""What a server says that is not the one to speak to, or not yet."""
+
 Argument = str | bytes | int | float
 Heard = Callable[[bytes, bytes], None]
 """Is called with a channel and what was published on it."""
@@ -40,11 +54,23 @@ class Interrupted(Exception):
     """A command was sent, and it is not known what became of it."""
 
 
+class Connector(Protocol):
+    """Finds a server."""
+
+    async def find(self) -> AbstractConnection:
+        """A connection to it that is not connected yet.
+
+        Raises:
+            RedisError: If there is none; likewise `OSError`, `TimeoutError`.
+        """
+
+
 class Session:
     """A server, as long as it is there.
 
     Args:
-        pool: Makes connections to it.
+        connector: Finds it, and makes connections to it.
+        dialect: How it is spoken to.
         heard: Is called with what arrives.
         timeout_seconds: How long it may take to answer.
 
@@ -54,16 +80,20 @@ class Session:
             restart loses any.
     """
 
-    def __init__(self, pool: ConnectionPool, heard: Heard, timeout_seconds: float) -> None:
+    def __init__(
+        self, connector: Connector, dialect: Dialect, heard: Heard, timeout_seconds: float
+    ) -> None:
         self.run_id = ''
         self.is_durable = False
-        self._pool = pool
+        self._connector = connector
+        self._dialect = dialect
         self._heard = heard
         self._timeout_seconds = timeout_seconds
         self._listening: AbstractConnection | None = None
         self._commands: AbstractConnection | None = None
         self._lock = asyncio.Lock()
         self._confirmed: dict[bytes, asyncio.Future[None]] = {}
+        self._leaving: set[bytes] = set()
         self._last_heard = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -119,7 +149,7 @@ class Session:
             await asyncio.wait(tasks)
         for connection in (self._listening, self._commands):
             if connection is not None:
-                await _disconnect(connection)
+                await disconnect(connection)
         self._listening = self._commands = None
 
     # -- commands
@@ -158,6 +188,9 @@ class Session:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     return await self._exchange(self._commands, packed, len(commands))
+            except ELSEWHERE as error:
+                self.end(error)
+                raise Interrupted from error
             except ResponseError:
                 raise
             except (RedisError, OSError, TimeoutError) as error:
@@ -186,7 +219,7 @@ class Session:
         """Take another connection for commands, if the server is still the one that it was."""
         former, self._commands = self._commands, None
         if former is not None:
-            await _disconnect(former)
+            await disconnect(former)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 connection = await self._connect()
@@ -197,7 +230,7 @@ class Session:
                         self._commands = connection
                 finally:
                     if self._commands is not connection:
-                        await _disconnect(connection)
+                        await disconnect(connection)
         except (RedisError, OSError, TimeoutError):
             self.end(error)
 
@@ -209,11 +242,12 @@ class Session:
         Raises:
             Interrupted: If it is not.
         """
-        await self._change('SUBSCRIBE', channels)
+        await self._change(self._dialect.subscribe, channels)
 
     async def unsubscribe(self, channels: Sequence[str]) -> None:
         """Listen to them no longer. Else like `subscribe`."""
-        await self._change('UNSUBSCRIBE', channels)
+        self._leaving.update(channel.encode() for channel in channels)
+        await self._change(self._dialect.unsubscribe, channels)
 
     async def _change(self, command: str, channels: Sequence[str]) -> None:
         for start in range(0, len(channels), AT_ONCE):
@@ -243,9 +277,14 @@ class Session:
             if not isinstance(said, list):  # the answer to a PING, where nothing is subscribed to
                 continue
             kind, *rest = said
-            if kind == b'message':
+            if kind == self._dialect.message:
                 self._heard(*rest)
-            elif rest:
+                continue
+            if kind == self._dialect.unsubscribed:
+                if rest[0] not in self._leaving:
+                    raise ConnectionError('the server does not have that channel any more')
+                self._leaving.discard(rest[0])
+            if rest:
                 confirmed = self._confirmed.get(kind + b' ' + (rest[0] or b''))
                 if confirmed is not None and not confirmed.done():
                     confirmed.set_result(None)
@@ -264,35 +303,30 @@ class Session:
     # -- its connections
 
     async def _connect(self) -> AbstractConnection:
-        pool: Any = self._pool  # not typed there
-        connection: Any = pool.make_connection()
+        connection = await self._connector.find()
+        connect: Any = connection.connect  # not typed there
         try:
-            await connection.connect()
+            await connect()
         except BaseException:
-            await _disconnect(connection)
+            await disconnect(connection)
             raise
-        made: AbstractConnection = connection
-        return made
-
-    async def _ask(self, connection: AbstractConnection, command: Sequence[Argument]) -> Any:
-        await connection.send_command(*command, check_health=False)
-        return await connection.read_response()
+        return connection
 
     async def _load_scripts(self, connection: AbstractConnection) -> None:
-        for script in ALL:
-            await self._ask(connection, ('SCRIPT', 'LOAD', script.text))
+        for script in self._dialect.scripts:
+            await ask(connection, ('SCRIPT', 'LOAD', script.text))
 
     async def _run_id(self, connection: AbstractConnection) -> str:
-        said = await self._ask(connection, ('INFO', 'server'))
+        said = await ask(connection, ('INFO', 'server'))
         return _facts(said)[b'run_id'].decode()
 
     async def _finds_durable(self, connection: AbstractConnection) -> bool:
         """Whether the server says that nothing is seen before it is on its disk."""
-        replication = _facts(await self._ask(connection, ('INFO', 'replication')))
+        replication = _facts(await ask(connection, ('INFO', 'replication')))
         if replication.get(b'master_replid2') != NOT_PROMOTED:
             return False
         try:
-            settings = await self._ask(connection, ('CONFIG', 'GET', 'append*'))
+            settings = await ask(connection, ('CONFIG', 'GET', 'append*'))
         except ResponseError:  # not for everybody
             return False
         said = dict(zip(settings[::2], settings[1::2], strict=True))
@@ -308,6 +342,12 @@ class Session:
             raise
 
 
+async def ask(connection: AbstractConnection, command: Sequence[Argument]) -> Any:
+    """Have one command done on a connection that nobody else uses."""
+    await connection.send_command(*command, check_health=False)
+    return await connection.read_response()
+
+
 def call(script: Script, keys: Sequence[Argument], *args: Argument) -> tuple[Argument, ...]:
     """The command that runs a script."""
     return ('EVALSHA', script.sha, len(keys), *keys, *args)
@@ -317,6 +357,7 @@ def _facts(info: bytes) -> dict[bytes, bytes]:
     return dict(line.partition(b':')[::2] for line in info.splitlines())
 
 
-async def _disconnect(connection: AbstractConnection) -> None:
+async def disconnect(connection: AbstractConnection) -> None:
+    """Close a connection, whatever state it is in."""
     with contextlib.suppress(RedisError, OSError, TimeoutError):
         await connection.disconnect(nowait=True)
