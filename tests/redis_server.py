@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 import contextlib
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -242,3 +243,152 @@ async def wire_to(server: RedisServer) -> AsyncIterator[Wire]:
         yield wire
     finally:
         await wire.stop()
+
+
+class RedisCluster:
+    """Three servers that share the slots of a cluster.
+
+    Args:
+        directory: Where they keep their data.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.servers: list[RedisServer] = []
+        for name in ('one', 'two', 'three'):
+            (directory / name).mkdir()
+            self.servers.append(RedisServer(directory / name, **{'cluster-enabled': 'yes'}))
+
+    @property
+    def url(self) -> str:
+        hosts = ','.join(f'127.0.0.1:{server.port}' for server in self.servers)
+        return f'redis+cluster://{hosts}'
+
+    def start(self) -> None:
+        bounds = (0, 5_461, 10_923, 16_384)
+        for server in self.servers:
+            server.options['cluster-port'] = str(free_port())
+            server.start()
+        for server, first, beyond in zip(self.servers, bounds, bounds[1:], strict=False):
+            with server.client() as client:
+                client.execute_command('CLUSTER', 'ADDSLOTSRANGE', first, beyond - 1)
+                for other in self.servers:
+                    met = ('127.0.0.1', other.port, other.options['cluster-port'])
+                    client.execute_command('CLUSTER', 'MEET', *met)
+        for server in self.servers:
+            self.until_whole(server)
+
+    @staticmethod
+    def until_whole(server: RedisServer) -> None:
+        """Wait until a server says that the cluster is whole."""
+        with server.client() as client:
+            for _ in range(PATIENCE_SECONDS * 100):
+                if b'cluster_state:ok' in client.execute_command('CLUSTER', 'INFO'):
+                    return
+                time.sleep(0.01)
+        raise RuntimeError('the cluster is not whole')
+
+    def move_slot(self, slot: int, source: RedisServer, target: RedisServer) -> None:
+        """Have another server have a slot, with all its keys."""
+        with source.client() as old, target.client() as new:
+            old_id, new_id = (each.execute_command('CLUSTER', 'MYID') for each in (old, new))
+            new.execute_command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', old_id)
+            old.execute_command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', new_id)
+            keys = old.execute_command('CLUSTER', 'GETKEYSINSLOT', slot, 1_000)
+            if keys:
+                where = ('127.0.0.1', target.port, '', 0, PATIENCE_SECONDS * 1_000)
+                old.execute_command('MIGRATE', *where, 'REPLACE', 'KEYS', *keys)
+            for each in (new, old):
+                each.execute_command('CLUSTER', 'SETSLOT', slot, 'NODE', new_id)
+
+    def end(self) -> None:
+        for server in self.servers:
+            server.kill()
+
+
+@pytest.fixture(scope='module')
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    needs_redis()
+    cluster = RedisCluster(tmp_path_factory.mktemp('cluster'))
+    cluster.start()
+    yield cluster
+    cluster.end()
+
+
+class Watched:
+    """A master and a replica of it, and a sentinel that puts one in the place of the other.
+
+    Args:
+        directory: Where they keep their data.
+    """
+
+    NAME = 'main'
+
+    def __init__(self, directory: Path) -> None:
+        for name in ('master', 'replica', 'sentinel'):
+            (directory / name).mkdir()
+        self.master = RedisServer(directory / 'master')
+        self.replica = RedisServer(directory / 'replica', **{'repl-diskless-sync-delay': '0'})
+        self._sentinel: subprocess.Popen[bytes] | None = None
+        self._directory = directory / 'sentinel'
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        return f'redis+sentinel://127.0.0.1:{self._port}/{self.NAME}/0'
+
+    def start(self) -> None:
+        self.master.start()
+        self.replica.start()
+        with self.replica.client() as client:
+            client.replicaof('127.0.0.1', self.master.port)
+            self._until(lambda: client.info('replication')['master_link_status'] == 'up')
+        while self._sentinel is None or self._sentinel.poll() is not None:
+            self._port = free_port()
+            config = self._directory / 'sentinel.conf'
+            config.write_text(
+                f'port {self._port}\nbind 127.0.0.1\ndir {self._directory}\n'
+                f'sentinel monitor {self.NAME} 127.0.0.1 {self.master.port} 1\n'
+                f'sentinel down-after-milliseconds {self.NAME} 300\n'
+                f'sentinel failover-timeout {self.NAME} 2000\n'
+            )
+            with (self._directory / 'log').open('ab') as output:
+                self._sentinel = subprocess.Popen(
+                    [EXECUTABLE, str(config), '--sentinel'], stdout=output, stderr=output
+                )
+            with contextlib.suppress(RuntimeError):
+                self._until(self._sees_the_replica)
+
+    def _sees_the_replica(self) -> bool:
+        assert self._sentinel is not None
+        if self._sentinel.poll() is not None:
+            raise RuntimeError('somebody was quicker to take the port')
+        with redis_py.Redis(port=self._port) as client:
+            seen: Any = client.execute_command('SENTINEL', 'REPLICAS', self.NAME)
+        return bool(seen)
+
+    @staticmethod
+    def _until(is_so: Callable[[], bool]) -> None:
+        for _ in range(PATIENCE_SECONDS * 100):
+            with contextlib.suppress(redis_py.RedisError):
+                if is_so():
+                    return
+            time.sleep(0.01)
+        raise RuntimeError('it did not come about')
+
+    def end(self) -> None:
+        if self._sentinel is not None:
+            self._sentinel.kill()
+            self._sentinel.wait(PATIENCE_SECONDS)
+        self.replica.kill()
+        self.master.kill()
+
+
+@pytest.fixture
+def watched_redis(tmp_path: Path) -> Iterator[Watched]:
+    needs_redis()
+    watched = Watched(tmp_path)
+    try:
+        watched.start()
+        yield watched
+    finally:
+        watched.end()

@@ -14,8 +14,10 @@ from falcon_ws_mw.reports import ConnectionState
 from falcon_ws_mw.testing.backend_contract import LAWS, Law
 from falcon_ws_mw.testing.nodes import Node, fresh, linked
 
-from .redis_server import RedisServer, needs_redis
+from .redis_server import RedisCluster, RedisServer, needs_redis, redis_cluster
 from .servers import PATIENCE_SECONDS
+
+__all__ = ['redis_cluster']
 
 each_law = pytest.mark.parametrize('law', LAWS, ids=lambda law: law.__name__)
 
@@ -51,6 +53,17 @@ async def test_redis_keeps(law: Law, redis_of_module: RedisServer) -> None:
     left = server.keys()
     assert [key for key in left if key.startswith(prefix)] == []
     await nobody_is_connected(server)
+
+
+@each_law
+async def test_a_redis_cluster_keeps(law: Law, redis_cluster: RedisCluster) -> None:
+    prefix = f'contract-{next(numbers)}'
+    url = redis_cluster.url
+
+    await law(lambda: open_backend(f'{url}?prefix={prefix}'))
+
+    left = [key for server in redis_cluster.servers for key in server.keys()]  # noqa: SIM118
+    assert [key for key in left if prefix in key] == []
 
 
 async def test_what_is_given_up_while_redis_is_away_is_not_held_when_it_is_back(

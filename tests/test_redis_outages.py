@@ -9,16 +9,24 @@ import logging
 import time
 
 import pytest
+from redis.crc import key_slot
 
 from falcon_ws_mw import BackendUnavailable
 
 from .conftest import Logs
 from .linked import Member, Node, nodes, until
-from .redis_server import RedisServer, wire_to
+from .redis_server import (
+    RedisCluster,
+    RedisServer,
+    Watched,
+    lasting_redis,
+    redis_cluster,
+    redis_server,
+    watched_redis,
+    wire_to,
+)
 
-__all__ = ['lasting_redis', 'redis_server']
-
-from .redis_server import lasting_redis, redis_server
+__all__ = ['lasting_redis', 'redis_cluster', 'redis_server', 'watched_redis']
 
 REPORT_SECONDS = 5
 """How soon after Redis is back each loss has to be reported."""
@@ -277,4 +285,84 @@ async def test_when_too_much_waits_senders_are_told_at_once(
         assert all(isinstance(each, BackendUnavailable) for each in results)
         assert sum('10 messages wait already' in str(each) for each in results) == 5
         assert node.health.unsent == 15
+    logs.take()
+
+
+# -- several servers
+
+
+async def test_who_takes_the_place_of_a_master_is_found_and_may_have_lost_something(
+    watched_redis: Watched, logs: Logs
+) -> None:
+    async with nodes(watched_redis.url, watched_redis.url) as (a, b):
+        members = [await node.member(ROOM) for node in (a, b)]
+        await a.manager.broadcast_to_room(ROOM, '1')
+        watched_redis.master.kill()
+        for node in (a, b):
+            await until(lambda node=node: node.lost(ROOM) is None, 3 * 10)  # type: ignore[misc]
+        await a.manager.broadcast_to_room(ROOM, '2')
+        await b.manager.broadcast_to_room(ROOM, '3')
+        for member in members:
+            await member.gets(3)
+            assert member.texts == ['1', '2', '3']
+        await check_alive([a, b])
+    logs.take()
+
+
+async def test_a_part_of_a_cluster_moves_to_another_server(
+    redis_cluster: RedisCluster, logs: Logs
+) -> None:
+    async with nodes(*[f'{redis_cluster.url}?prefix=moving'] * 2) as (a, b):
+        rooms = [f'room {number}' for number in range(64)]
+        members = [await node.member(*rooms) for node in (a, b)]
+        slot = key_slot(b'{moving.3}')
+        owner = slot // 5_462
+        source, target = redis_cluster.servers[owner], redis_cluster.servers[(owner + 1) % 3]
+        for number in range(3):
+            for room in rooms:
+                await a.manager.broadcast_to_room(room, str(number))
+            if number == 0:
+                await asyncio.to_thread(redis_cluster.move_slot, slot, source, target)
+        for member in members:
+            await member.gets(64)
+        received = [len(member.texts) for member in members]
+        lost = [sum(gap.lost or 0 for gap in node.gaps) for node in (a, b)]
+        unknown = [sum(gap.lost is None for gap in node.gaps) for node in (a, b)]
+        for index in range(2):
+            assert received[index] + lost[index] <= 192
+            assert received[index] + lost[index] == 192 or unknown[index]
+        assert sorted(await a.manager.get_room_names()) == sorted(rooms)
+        assert await b.manager.count_connections_in_room('room 0') == 2
+    logs.take()
+
+
+async def test_one_server_of_a_cluster_fails_and_the_rooms_of_the_others_go_on(
+    redis_cluster: RedisCluster, logs: Logs
+) -> None:
+    url = f'{redis_cluster.url}?prefix=failing&wait_seconds=0.3'
+    async with nodes(url, url) as (a, b):
+        rooms = [f'room {number}' for number in range(32)]
+        member = await b.member(*rooms)
+        redis_cluster.servers[2].pause()
+        redis_cluster.servers[2].kill()
+        sent = await asyncio.gather(
+            *(a.manager.broadcast_to_room(room, room) for room in rooms), return_exceptions=True
+        )
+        reached = [
+            room
+            for room, each in zip(rooms, sent, strict=True)
+            if not isinstance(each, BaseException)
+        ]
+        await member.gets(len(reached))
+        assert 0 < len(reached) < len(rooms)
+        await asyncio.to_thread(redis_cluster.servers[2].start)
+        for server in redis_cluster.servers:
+            await asyncio.to_thread(redis_cluster.until_whole, server)
+        for node in (a, b):
+            await node.connected(REPORT_SECONDS)
+        member.texts.clear()
+        for room in rooms:
+            await a.manager.broadcast_to_room(room, room)
+        await member.gets(len(rooms))
+        assert sorted(member.texts) == sorted(rooms)
     logs.take()

@@ -16,7 +16,7 @@ from falcon_ws_mw.backends.base import Backend, Guarantee, Receiver
 from falcon_ws_mw.backends.redis.options import read_url
 from falcon_ws_mw.backends.redis.scripts import PLAIN, SHARDED
 from falcon_ws_mw.channels import Channel, Kind
-from falcon_ws_mw.errors import ConfigurationError
+from falcon_ws_mw.errors import BackendUnavailable, ConfigurationError
 from falcon_ws_mw.reports import BackendHealth
 
 try:
@@ -69,10 +69,12 @@ class RedisBackend(Backend):
             Link(connector, dialect, prefix, read.options, read.shown)
             for prefix, connector in found
         ]
+        self._sent = self._unsent = 0
 
     async def start(self, node_id: str, receiver: Receiver) -> None:
         """Connect, or begin to try: see `Backend.start`."""
         await asyncio.gather(*(link.start(node_id, receiver) for link in self._links))
+        self._sent = self._unsent = 0
 
     async def stop(self) -> None:
         """Give up what is held, and disconnect."""
@@ -110,11 +112,24 @@ class RedisBackend(Backend):
 
     async def send(self, channels: Sequence[Channel], data: bytes) -> int | None:
         """Send to some channels of one kind: see `Backend.send`."""
+        try:
+            reached = await self._send(channels, data)
+        except BackendUnavailable:
+            self._unsent += 1
+            raise
+        self._sent += 1
+        return reached
+
+    async def _send(self, channels: Sequence[Channel], data: bytes) -> int | None:
         if len(channels) == 1:
             return await self._link_of(channels[0]).send(channels, data)
-        await asyncio.gather(
-            *(link.send(those, data) for link, those in self._by_link(channels).items())
+        outcomes = await asyncio.gather(
+            *(link.send(those, data) for link, those in self._by_link(channels).items()),
+            return_exceptions=True,
         )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):  # some may have had it from the others
+                raise outcome
         return None
 
     async def holders(self, channel: Channel) -> dict[str, int]:
@@ -140,8 +155,8 @@ class RedisBackend(Backend):
             connects=max(each.connects for each in healths),
             channels=sum(each.channels for each in healths),
             waiting=sum(each.waiting for each in healths),
-            sent=sum(each.sent for each in healths),
-            unsent=sum(each.unsent for each in healths),
+            sent=self._sent,
+            unsent=self._unsent,
             received=sum(each.received for each in healths),
             gaps=sum(each.gaps for each in healths),
             lost=sum(each.lost for each in healths),

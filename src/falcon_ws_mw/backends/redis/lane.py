@@ -65,10 +65,6 @@ class Lane:
         session: Waits until Redis is there.
         wait_seconds: How long a message waits for that.
         max_waiting: How many may wait.
-
-    Attributes:
-        sent: How many messages Redis has taken.
-        unsent: How many it has not.
     """
 
     def __init__(
@@ -79,7 +75,6 @@ class Lane:
         wait_seconds: float,
         max_waiting: int,
     ) -> None:
-        self.sent = self.unsent = 0
         self._keys = keys
         self._dialect = dialect
         self._session = session
@@ -102,7 +97,6 @@ class Lane:
             BackendUnavailable: If Redis has not taken it in time.
         """
         if len(self._waiting) >= self._max_waiting:
-            self.unsent += 1
             raise BackendUnavailable(f'{self._max_waiting} messages wait already (max_waiting)')
         self._number += 1
         taken: asyncio.Future[list[Taken]] = asyncio.get_running_loop().create_future()
@@ -114,7 +108,6 @@ class Lane:
             async with asyncio.timeout(self._wait_seconds):
                 return await taken
         except TimeoutError:
-            self.unsent += 1
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
             raise BackendUnavailable(
@@ -179,11 +172,9 @@ class Lane:
                 for reached, number, epoch in islice(triples, len(each.channels))
             ]
             if not each.taken.done():  # else its sender has been told that it was not in time
-                self.sent += 1
                 each.taken.set_result(taken)
 
     def _refuse(self, waiting: _Waiting, error: BackendUnavailable) -> None:
         if not waiting.taken.done():
-            self.unsent += 1
             waiting.taken.set_exception(error)
             waiting.taken.exception()  # its sender may have been cancelled

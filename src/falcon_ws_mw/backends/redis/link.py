@@ -309,8 +309,6 @@ class Link:
             connects=self._connects,
             channels=0 if self._task is None else len(holding),
             waiting=len(lane),
-            sent=lane.sent,
-            unsent=lane.unsent,
             received=holding.received,
             gaps=holding.gaps,
             lost=holding.lost,
