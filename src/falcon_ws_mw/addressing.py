@@ -83,28 +83,23 @@ class Addressing(Occasions):
         names: str | Iterable[str],
         message: Sendable,
         exclude_ids: Iterable[str] = (),
-        *,
         coalesce: Hashable = None,
         slow_consumer: SlowConsumer | None = None,
     ) -> DeliveryReport:
-        if self._cluster is not None:
-            members = self._registry.under(kind, names)  # says what is wrong with the names
-            return await self._cluster.spread(
-                kind,
-                (names,) if isinstance(names, str) else names,
-                members,
-                message,
-                exclude_ids,
-                coalesce=coalesce,
-                slow_consumer=slow_consumer,
+        members = self._registry.under(kind, names)  # says what is wrong with the names
+        if self._cluster is None:
+            key = None if coalesce is None else (kind, names, coalesce)
+            return self._fanout.send(
+                members, message, exclude_ids, slow_consumer=slow_consumer, key=key
             )
-        key = None if coalesce is None else (kind, names, coalesce)
-        return self._fanout.send(
-            self._registry.under(kind, names),
+        return await self._cluster.spread(
+            kind,
+            (names,) if isinstance(names, str) else names,
+            members,
             message,
             exclude_ids,
+            coalesce=coalesce,
             slow_consumer=slow_consumer,
-            key=key,
         )
 
     @property
@@ -236,9 +231,7 @@ class Addressing(Occasions):
         """
         if not isinstance(room, str) and isinstance(room, Iterable):
             room = frozenset(room)
-        return await self._spread(
-            'room', room, message, exclude_ids, coalesce=coalesce, slow_consumer=slow_consumer
-        )
+        return await self._spread('room', room, message, exclude_ids, coalesce, slow_consumer)
 
     async def broadcast(self, message: Sendable, exclude_ids: Iterable[str] = ()) -> DeliveryReport:
         """Send to every connection. Else like `broadcast_to_room`.
@@ -270,9 +263,7 @@ class Addressing(Occasions):
             TypeError: If the message cannot be encoded; then nobody gets it.
             MessageTooBig: If it is longer than the outbox of everybody who would get it.
         """
-        return await self._spread(
-            'topic', topic, message, exclude_ids, coalesce=coalesce, slow_consumer=slow_consumer
-        )
+        return await self._spread('topic', topic, message, exclude_ids, coalesce, slow_consumer)
 
     async def send_to_user(self, user_id: str, message: Sendable) -> DeliveryReport:
         """Send to all connections of a user. Else like `broadcast_to_room`."""

@@ -197,7 +197,8 @@ class Registry:
             raise WireFormatMismatch(room, spoken, connection.codec.envelope)
         self.rooms.add(room, connection)
         connection.rooms.add(room)
-        self._tell('room', room)
+        if self.changed is not None:
+            self.changed('room', room)
         if connection.is_here and connection.user_id is not None:
             self.presence.joined(connection.user_id, (room,))
 
@@ -213,7 +214,8 @@ class Registry:
             return
         self.rooms.discard(room, connection)
         connection.rooms.discard(room)
-        self._tell('room', room)
+        if self.changed is not None:
+            self.changed('room', room)
         if connection.is_here and connection.user_id is not None:
             self.presence.left(connection.user_id, (room,))
 
