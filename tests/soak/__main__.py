@@ -13,13 +13,14 @@ import os
 import platform
 import sys
 
-from tests.soak import churn, flooder, stalled
+from tests.soak import churn, flooder, outages, stalled
 from tests.soak.serving import IMPLEMENTATIONS
 
 SOAKS: dict[str, Callable[[argparse.Namespace], bool]] = {
     'flooder': flooder.run,
     'stalled': stalled.run,
     'churn': churn.run,
+    'outages': outages.run,
 }
 
 
@@ -41,9 +42,11 @@ def main() -> int:
     of_churn = parser.add_argument_group('churn')
     of_churn.add_argument('--rounds', type=int, default=20)
     of_churn.add_argument('--clients', type=int, default=1000)
+    of_outages = parser.add_argument_group('outages')
+    of_outages.add_argument('--cuts', type=int, default=16)
     parser.set_defaults(flooders=list(flooder.FLOODERS))
     options = parser.parse_args()
-    packages = ('falcon', 'uvicorn', 'uvloop', 'websockets', 'wsproto')
+    packages = ('falcon', 'redis', 'uvicorn', 'uvloop', 'websockets', 'wsproto')
     print(
         f'{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores, '
         + ', '.join(f'{package} {version(package)}' for package in packages)
