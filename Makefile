@@ -7,10 +7,13 @@ SUITE_VENV := .venv-falcon-suite
 BENCH_VENV := .venv-bench
 PARALLEL := -n 4 --dist worksteal  # the tests wait more than they compute
 
-.PHONY: demo test check lint types suite wheel matrix autobahn soak fuzz bench bench-cluster clean
+.PHONY: demo demo-cluster test check lint types suite wheel matrix autobahn soak fuzz bench bench-cluster clean
 
 demo: $(READY)  ## serve the chat on http://127.0.0.1:8000
 	$(BIN)/python -m examples.chat
+
+demo-cluster: $(READY)  ## serve the chat on three processes behind one Redis (REDIS_URL, or redis-server is started)
+	$(BIN)/python -m examples.cluster
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -q $(PARALLEL)

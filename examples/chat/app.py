@@ -10,15 +10,24 @@ from .announcements import Announcements, announce_periodically
 from .login import SessionResource
 from .page import Page
 from .rooms import ChatRoom
-from .sessions import SESSION_COOKIE, SessionMiddleware, SessionStore
+from .sessions import SESSION_COOKIE, MemorySessions, SessionMiddleware, SessionStore
 
 
-def create_app(*, check_sends: bool | None = None) -> WebSocketLifespan:
+def create_app(
+    *,
+    backend: str = 'memory://',
+    sessions: SessionStore | None = None,
+    announces_time: bool = True,
+    check_sends: bool | None = None,
+) -> WebSocketLifespan:
     """Return the app, configured by the environment.
 
     `CHAT_ANNOUNCE_SECONDS` is the time between two announcements, 60 by default.
 
     Args:
+        backend: What links the processes that serve it; by default there is one.
+        sessions: Where it is kept who is logged in (default: in the memory of this process).
+        announces_time: Whether this process announces the time. Of several each would.
         check_sends: Whether what is sent is checked against what is declared: for tests.
 
     Raises:
@@ -29,8 +38,8 @@ def create_app(*, check_sends: bool | None = None) -> WebSocketLifespan:
         raise ValueError(f'CHAT_ANNOUNCE_SECONDS must be above 0, not {interval_seconds:g}')
 
     # HTTP resources get at the sockets by being given the manager; so it is made first.
-    manager = WebSocketConnectionManager()
-    sessions = SessionStore()
+    manager = WebSocketConnectionManager(backend)
+    sessions = MemorySessions() if sessions is None else sessions
 
     app = falcon.asgi.App(middleware=[SessionMiddleware(sessions)])
     app.add_route('/', Page())
@@ -39,7 +48,8 @@ def create_app(*, check_sends: bool | None = None) -> WebSocketLifespan:
     app.add_route('/ws/chat/{room_name}', ChatRoom())
 
     chat = install(app, manager=manager, check_sends=check_sends)
-    chat.add_websocket_worker(announce_periodically, manager, interval_seconds)
+    if announces_time:
+        chat.add_websocket_worker(announce_periodically, manager, interval_seconds)
     # What clients may say and hear, to read at /asyncapi and to generate from at /asyncapi.json.
     chat.add_asyncapi_routes(
         title='Chat',

@@ -33,7 +33,7 @@ class SessionResource:
     async def on_post(self, req: Request, resp: Response) -> None:
         """Log in: browsers keep the cookie, other clients the token."""
         user = read_name(await req.get_media(), 'user')
-        token = self._sessions.create(user)
+        token = await self._sessions.create(user)
         resp.set_cookie(
             SESSION_COOKIE,
             token,
@@ -53,15 +53,19 @@ class SessionResource:
         """Log out, everywhere this session is in use."""
         require_user(req)
         token: str = req.context.session_token
-        self._sessions.discard(token)
+        await self._sessions.discard(token)
         resp.unset_cookie(SESSION_COOKIE, path='/')
         resp.status = falcon.HTTP_204
-        # A handshake is checked once, a socket lives on: without this the tabs of a session that
-        # was ended could go on talking.
-        for connection_id, ws in list(self._manager.connections.items()):
-            if ws.context.get('session_token') == token:
-                # It may have left by itself while another one was being closed.
-                with contextlib.suppress(ConnectionNotFound):
-                    await self._manager.close_connection(
-                        connection_id, CLOSE_UNAUTHORIZED, 'Logged out'
-                    )
+        await close_sockets_of(self._manager, token)
+
+
+async def close_sockets_of(manager: WebSocketConnectionManager, token: str) -> None:
+    """Close the sockets that a session, which has ended, has in this process.
+
+    A handshake is checked once, a socket lives on: without this its tabs could go on talking.
+    """
+    for connection_id, ws in list(manager.connections.items()):
+        if ws.context.get('session_token') == token:
+            # It may have left by itself while another one was being closed.
+            with contextlib.suppress(ConnectionNotFound):
+                await manager.close_connection(connection_id, CLOSE_UNAUTHORIZED, 'Logged out')

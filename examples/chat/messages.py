@@ -42,6 +42,12 @@ class SetTyping(Struct):
 # -- from the server
 
 
+class Here(Struct):
+    """Who is in the room now."""
+
+    users: Users
+
+
 class Welcome(Struct):
     """Where the new connection is, and who else."""
 
@@ -76,3 +82,9 @@ class Announcement(Struct):
     """A text for all rooms."""
 
     text: Text
+
+
+class Missed(Struct):
+    """Messages of the room were lost between the processes of the server."""
+
+    lost: Annotated[int | None, Meta(description='How many; null where nobody knows.')]

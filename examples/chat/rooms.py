@@ -7,10 +7,12 @@ import re
 import falcon
 from falcon.asgi import Request
 
-from falcon_ws_mw import Message, WebSocket, sends
+from falcon_ws_mw import BackendUnavailable, Message, WebSocket, sends
 
 from .messages import (
     Announcement,
+    Here,
+    Missed,
     NewMessage,
     Presence,
     SendMessage,
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 @sends('serverAnnouncement', Announcement, description='Said in every room, now and then.')
+@sends('serverMissed', Missed, description='Said where several processes serve: look again.')
 class ChatRoom:
     """A room to talk in: everybody in it gets what any of them says."""
 
@@ -74,6 +77,10 @@ class ChatRoom:
             exclude_self=True,
         )
 
+    async def on_ws_clientLook(self, ws: WebSocket, room_name: str) -> Here:
+        """Say who is in the room, to a client that may have missed who came and left."""
+        return Here(await ws.manager.get_users_in_room(_to_library_room(room_name)))
+
     @sends(
         'serverUserLeft',
         Presence,
@@ -86,10 +93,13 @@ class ChatRoom:
         theirs is in the room.
         """
         room = _to_library_room(room_name)
-        users = await ws.manager.get_users_in_room(room)
-        await ws.broadcast_to_room(
-            room, Message('serverUserLeft', Presence(_user_of(ws), users)), exclude_self=True
-        )
+        try:
+            users = await ws.manager.get_users_in_room(room)
+            await ws.broadcast_to_room(
+                room, Message('serverUserLeft', Presence(_user_of(ws), users)), exclude_self=True
+            )
+        except BackendUnavailable as error:  # only where several processes serve
+            logger.warning('nobody could be told who left %s: %s', room, error)
         logger.debug('connection %s left %s with close code %s', ws.id, room, close_code)
 
 

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 import secrets
 import time
+from typing import Protocol
 
 import falcon
 from falcon.asgi import Request, Response, WebSocket
@@ -23,8 +24,21 @@ class Session:
     expires_at: float  # by time.monotonic()
 
 
-class SessionStore:
-    """Sessions by token, in the memory of this process: a second process would not know them.
+class SessionStore(Protocol):
+    """Sessions by token."""
+
+    async def create(self, user: str) -> str:
+        """Start a session and return its token."""
+
+    async def get(self, token: str) -> Session | None:
+        """Return the session of a token, or None if that is unknown or has expired."""
+
+    async def discard(self, token: str) -> None:
+        """End a session; an unknown token is no error."""
+
+
+class MemorySessions(SessionStore):
+    """Sessions in the memory of this process: a second process would not know them.
 
     Args:
         lifetime_seconds: How long a session lasts, counted from the log-in.
@@ -34,21 +48,21 @@ class SessionStore:
         self._lifetime_seconds = lifetime_seconds
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
-    def create(self, user: str) -> str:
+    async def create(self, user: str) -> str:
         """Start a session and return its token."""
         self._forget_expired()
         token = secrets.token_urlsafe()
         self._sessions[token] = Session(user, time.monotonic() + self._lifetime_seconds)
         return token
 
-    def get(self, token: str) -> Session | None:
+    async def get(self, token: str) -> Session | None:
         """Return the session of a token, or None if that is unknown or has expired."""
         session = self._sessions.get(token)
         if session is None or session.expires_at <= time.monotonic():
             return None
         return session
 
-    def discard(self, token: str) -> None:
+    async def discard(self, token: str) -> None:
         """End a session; an unknown token is no error."""
         self._sessions.pop(token, None)
 
@@ -74,15 +88,15 @@ class SessionMiddleware:
 
     async def process_request(self, req: Request, resp: Response) -> None:
         """Look up an HTTP request."""
-        self._authenticate(req)
+        await self._authenticate(req)
 
     async def process_request_ws(self, req: Request, ws: WebSocket) -> None:
         """Look up a WebSocket handshake."""
-        self._authenticate(req)
+        await self._authenticate(req)
 
-    def _authenticate(self, req: Request) -> None:
+    async def _authenticate(self, req: Request) -> None:
         token = _find_token(req)
-        session = None if token is None else self._sessions.get(token)
+        session = None if token is None else await self._sessions.get(token)
         req.context.session_token = token
         req.context.user = req.context.session_ends_at = None
         if session is not None:

@@ -137,6 +137,9 @@ def render(message_type: str, payload: Mapping[str, Any]) -> str | None:
             line = f'* {user} left; here now: {list_users(payload["users"])}'
         case 'serverAnnouncement':
             line = f'! {printable(payload["text"])}'
+        case 'serverMissed':
+            lost = payload['lost']
+            line = f'* missing here: {"perhaps some" if lost is None else lost} messages'
         case 'error':
             reason = printable(payload.get('description') or payload['title'])
             line = f'? {payload["status"]} {reason}'

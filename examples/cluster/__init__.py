@@ -1,0 +1,1 @@
+"""The chat of `examples/chat` on several processes, which are linked by Redis."""
