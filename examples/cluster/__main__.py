@@ -39,8 +39,13 @@ def main() -> int:
 async def serve_until_told(ports: Sequence[int]) -> int:
     """Serve until Ctrl-C, a kill, or the end of the terminal."""
     serving = asyncio.create_task(serve(ports))
+
+    def stop() -> None:
+        if not serving.cancelling():  # a second Ctrl-C must not interrupt the stopping
+            serving.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     await asyncio.wait([serving])
     return 0 if serving.cancelled() else serving.result()
 

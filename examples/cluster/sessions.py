@@ -5,8 +5,8 @@ same Redis are the library's, and nobody else's.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 import secrets
 import time
 from typing import Any
@@ -20,6 +20,7 @@ from examples.chat.sessions import SESSION_LIFETIME_SECONDS, Session, SessionSto
 from falcon_ws_mw import WebSocketConnectionManager
 
 ENDED_CHANNEL = 'chat-sessions-ended'
+ANSWER_SECONDS = 2
 
 
 class RedisSessions(SessionStore):
@@ -29,34 +30,36 @@ class RedisSessions(SessionStore):
     """
 
     def __init__(self, redis_url: str) -> None:
-        # Nothing is connected yet; whoever waits for an answer waits 2 seconds at most.
-        self.redis = Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=2)
+        # It connects when it is first asked something. The time-outs are ours: those of redis-py
+        # may swallow a cancellation on Python 3.11 (gh-86296 of CPython), and whoever listens has
+        # nothing to hear most of the time.
+        self.redis = Redis.from_url(
+            redis_url, socket_connect_timeout=None, socket_timeout=None, socket_keepalive=True
+        )
 
     async def create(self, user: str) -> str:
         """Start a session and return its token."""
         token = secrets.token_urlsafe()
-        with _or_503():
+        async with _or_503():
             await self.redis.set(_key(token), user, ex=SESSION_LIFETIME_SECONDS)
         return token
 
     async def get(self, token: str) -> Session | None:
         """Return the session of a token, or None if that is unknown or has expired."""
-        with _or_503():
-            async with self.redis.pipeline() as both:
-                both.get(_key(token))
-                both.pttl(_key(token))
-                user, milliseconds = await both.execute()
+        async with _or_503(), self.redis.pipeline() as both:
+            both.get(_key(token))
+            both.pttl(_key(token))
+            user, milliseconds = await both.execute()
         if user is None:
             return None
         return Session(user.decode(), time.monotonic() + milliseconds / 1_000)
 
     async def discard(self, token: str) -> None:
         """End a session, and have all processes hear of it; an unknown token is no error."""
-        with _or_503():
-            async with self.redis.pipeline() as both:
-                both.delete(_key(token))
-                both.publish(ENDED_CHANNEL, token)
-                await both.execute()
+        async with _or_503(), self.redis.pipeline() as both:
+            both.delete(_key(token))
+            both.publish(ENDED_CHANNEL, token)
+            await both.execute()
 
     async def process_shutdown(self, scope: dict[str, Any], event: dict[str, Any]) -> None:
         """Disconnect, when the app stops."""
@@ -77,11 +80,7 @@ async def _close_until_redis_is_lost(
 ) -> None:
     async with aclosing(sessions.redis.pubsub()) as pubsub:
         await pubsub.subscribe(ENDED_CHANNEL)
-        while True:
-            # Not `listen`: it would take a silence of `socket_timeout` for a failure.
-            message = await pubsub.get_message(timeout=None)
-            if message is None:
-                continue
+        async for message in pubsub.listen():
             if message['type'] == 'message':
                 await close_sockets_of(manager, message['data'].decode())
                 continue
@@ -95,11 +94,12 @@ def _key(token: str) -> str:
     return f'chat-session:{token}'
 
 
-@contextmanager
-def _or_503() -> Iterator[None]:
+@asynccontextmanager
+async def _or_503() -> AsyncIterator[None]:
     try:
-        yield
-    except RedisError:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
+    except (RedisError, TimeoutError):
         raise falcon.HTTPServiceUnavailable(
             description='Who is logged in cannot be looked up now.', retry_after=1
         ) from None
