@@ -31,10 +31,13 @@ import pytest
 
 from falcon_ws_mw import (
     CLOSE_CODES,
+    BackendHealth,
+    BackendUnavailable,
     ConfigurationError,
     Decoding,
     DeliveryReport,
     Envelope,
+    Gap,
     InvalidPayload,
     Limits,
     MalformedMessage,
@@ -59,6 +62,7 @@ from falcon_ws_mw import (
     sends,
     topic_matches,
 )
+from falcon_ws_mw.backends import Guarantee, opening
 from falcon_ws_mw.options import DisconnectPolicy, SlowConsumer
 from falcon_ws_mw.origins import OriginRule
 from falcon_ws_mw.reports import Counters, WorkerState
@@ -68,6 +72,9 @@ from .asyncapi_tools import unavailable
 from .servers import IMPLEMENTATIONS, PATIENCE_SECONDS, serve
 
 Anything = TypeVar('Anything')
+
+OPENERS = {**opening._OPENERS}
+"""The backends that are there before a page brings its own."""
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / 'docs'
@@ -159,6 +166,8 @@ class Page:
         self.apps: list[Any] = []
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setattr('falcon_ws_mw.payloads._registered', [])
+        monkeypatch.setattr(opening, '_OPENERS', {**OPENERS})
+        monkeypatch.setenv('REDIS_URL', os.environ.get('REDIS_URL', 'memory://docs'))
         for block in blocks_of(path, 'python'):
             if block.file_name:
                 monkeypatch.setitem(sys.modules, block.file_name.removesuffix('.py'), module)
@@ -1032,6 +1041,9 @@ class Failing:
     async def on_ws_too_many_connections(self, ws: Any) -> None:
         raise TooManyConnections('secret', 1)
 
+    async def on_ws_backend_unavailable(self, ws: Any) -> None:
+        raise BackendUnavailable('Redis has not answered')
+
     async def on_ws_reply_error(self, ws: Any) -> None:
         raise ReplyError('ask', 'secret')
 
@@ -1075,6 +1087,9 @@ FAILURES: dict[str, list[str | bytes]] = {
     'the handler raises `IdentityExpired`': ['{"type": "expired"}'],
     'the handler raises `TooManyRooms`': ['{"type": "too_many_rooms"}'],
     'the handler raises `TooManyConnections`': ['{"type": "too_many_connections"}'],
+    'the handler raises `BackendUnavailable`: other processes cannot be reached': [
+        '{"type": "backend_unavailable"}'
+    ],
     'the handler raises `ReplyError`: the client answered a request with an error': [
         '{"type": "reply_error"}'
     ],
@@ -1369,6 +1384,15 @@ MISTAKES: dict[str, Callable[[], Any]] = {
     ),
     'a class with HTTP responders, in `add_websocket_route`': lambda: with_route(
         'add_websocket_route', '/ws', WithHttp
+    ),
+    'a `backend` that goes by no URL, or whose driver is not installed': lambda: install(
+        falcon.asgi.App(), backend='localhost:6379'
+    ),
+    'an option in the URL that is out of its range, or unknown': lambda: install(
+        falcon.asgi.App(), backend='redis://localhost:6379/0?lease_second=30'
+    ),
+    '`backend` or `outage_policy` beside a `manager`': lambda: install(
+        falcon.asgi.App(), manager=WebSocketConnectionManager(), outage_policy='local'
     ),
     '`install` twice': lambda: install(bare_app()),
     'an app that was installed, served without what `install` returned': bare_app,
@@ -1787,6 +1811,10 @@ async def nobody_may(self: object, ws: Any, action: str, name: str) -> bool:
     return False
 
 
+async def refuse_by_outage(self: object, req: object, ws: Any) -> None:
+    raise BackendUnavailable('Redis has not answered')
+
+
 async def refuse_by_number(self: object, req: object, ws: Any) -> None:
     raise TooManyConnections('secret', 1)
 
@@ -1825,6 +1853,11 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
         refuse_by_number,
         429,
         '"Too many connections"',
+    ),
+    'a call that needs other processes, while they cannot be reached': (
+        refuse_by_outage,
+        503,
+        '"Backend unavailable"',
     ),
 }
 
@@ -1972,6 +2005,9 @@ def test_each_setting_and_state_is_in_its_table() -> None:
         ('workers.md', WorkerStats),
         ('rooms-and-users.md', ManagerStats),
         ('rooms-and-users.md', DeliveryReport),
+        ('rooms-and-users.md', Guarantee),
+        ('many-machines.md', BackendHealth),
+        ('many-machines.md', Gap),
     ):
         of_report = {field.name for field in fields(report)}
         assert documented(page, f'field of `{report.__name__}`') == of_report
