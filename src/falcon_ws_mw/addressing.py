@@ -218,6 +218,7 @@ class Addressing(Occasions):
             coalesce: A key. Where an earlier message to the same room with the same key still
                 waits for a slow peer, this one takes its place in the line: the peer gets the
                 latest price or cursor, not all of them. It may so overtake messages without it.
+                For other processes it has to be text, a number, `None`, or a tuple of these.
             slow_consumer: What the message does where an outbox has no room: `'close'`,
                 `'drop_oldest'` or `'drop_newest'` (default: as each connection's route says).
 
@@ -227,7 +228,9 @@ class Addressing(Occasions):
         Raises:
             InvalidName: If a name is not a room name.
             TypeError: If the message cannot be encoded; then nobody gets it.
-            MessageTooBig: If it is longer than the outbox of everybody in the room.
+            MessageTooBig: If it is longer than the outbox of everybody in the room who is connected
+                to this process.
+            BackendUnavailable: If other processes cannot be reached.
         """
         if not isinstance(room, str) and isinstance(room, Iterable):
             room = frozenset(room)

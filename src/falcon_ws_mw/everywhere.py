@@ -65,7 +65,7 @@ class Everywhere(Addressing):
             ConnectionNotFound: If there is no such connection.
             InvalidName: If the name is not a room name.
             TooManyRooms: If it is in `max_rooms_per_connection` of them.
-            WireFormatMismatch: If those who are in it speak another envelope.
+            WireFormatMismatch: If those who are in it, in its process, speak another envelope.
             NotIdentified: If it has yet to be identified (`ws_authenticate_by`).
         """
         if self._cluster is None:

@@ -57,7 +57,8 @@ def install(
         app: A `falcon.asgi.App`.
         manager: The connection manager, for apps that make it first and give it to their HTTP
             resources (default: a new one).
-        backend: The backend of a new manager, by URL (default `'memory://'`: this process).
+        backend: The backend of a new manager, by URL or as it is (default `'memory://'`: this
+            process).
         outage_policy: See `WebSocketConnectionManager`.
         envelope: See `WebSocketDispatchMiddleware`.
         limits: The limits of routes that name none.
