@@ -22,17 +22,24 @@ from websockets.exceptions import InvalidStatus
 
 from falcon_ws_mw import WebSocketConnectionManager
 from falcon_ws_mw.backends import Backend, open_backend
-from falcon_ws_mw.backends.redis import _CONNECTIONS
+from falcon_ws_mw.backends.redis.connecting import _CONNECTIONS, PARTS
 from falcon_ws_mw.backends.redis.options import _OURS, RedisOptions
 from falcon_ws_mw.channels import MAX_LEVELS
 
 from .conftest import Logs
 from .linked import Member, Node, nodes, until
-from .redis_server import RedisServer, lasting_redis, redis_server, wire_to
+from .redis_server import (
+    RedisCluster,
+    RedisServer,
+    lasting_redis,
+    redis_cluster,
+    redis_server,
+    wire_to,
+)
 from .servers import PATIENCE_SECONDS, Served, serve
 from .test_docs import DOCS, Page, blocks_of, code_in, first_column, table_of
 
-__all__ = ['lasting_redis', 'redis_server']
+__all__ = ['lasting_redis', 'redis_cluster', 'redis_server']
 
 NAME = 'many-machines.md'
 PAGE = DOCS / NAME
@@ -211,7 +218,15 @@ def test_each_option_that_changes_nothing_is_named() -> None:
 
 
 def test_the_urls_of_the_page_can_be_opened() -> None:
-    (shown,) = [each.text.strip() for each in blocks_of(PAGE, 'text') if '://' in each.text]
+    shown, *others = [
+        line
+        for block in blocks_of(PAGE, 'text')
+        for line in block.text.splitlines()
+        if '://' in line
+    ]
+    assert len(others) == 2
+    for other in others:
+        assert 'password' not in open_backend(other).url
     backend = open_backend(shown)
     assert backend.url == 'redis://host:6379/0'
     theirs = re.findall(r'`(\w+=[^`\s]+)`', PAGE.read_text())
@@ -509,6 +524,33 @@ async def test_a_user_of_redis_that_may_do_no_more_is_enough(
     assert denied <= {'config|get', 'client|setinfo'}, 'the latter is redis-py being polite'
     assert ('config|get' in denied) is not may_ask
     assert redis_server.keys() == []
+
+
+async def test_in_a_cluster_it_needs_what_the_page_says(
+    redis_cluster: RedisCluster, allowed: list[str]
+) -> None:
+    page = PAGE.read_text()
+    (also,) = re.findall(r'^- The user of Redis also needs .*\n(?:  .*\n)*', page, re.MULTILINE)
+    more = [word for span in code_in(also) for word in shlex.split(span)]
+    assert f'to `{{falcon_ws.{PARTS - 1}}}`' in page
+    assert f'{PARTS} parts' in page
+    assert f'{2 * PARTS} connections' in page
+    for server in redis_cluster.servers:
+        with server.client() as client:
+            client.execute_command(*allowed, *more)
+    url = redis_cluster.url.replace('://', '://chat:password@')
+    async with nodes(url, url) as (a, b):
+        members = [await node.member('room', 'two') for node in (a, b)]
+        await a.manager.broadcast_to_room(['room', 'two'], '1')
+        await members[1].gets(1)
+        assert await b.manager.count_connections_in_room('two') == 2
+        assert sorted(await a.manager.get_room_names()) == ['room', 'two']
+        clients = 0
+        for server in redis_cluster.servers:
+            with server.client() as client:
+                clients += sum(each['user'] == 'chat' for each in client.client_list())
+        assert clients == 2 * 2 * PARTS
+        assert a.health.last_error is None
 
 
 async def test_a_handshake_is_refused_that_redis_cannot_answer(
