@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 import itertools
 import math
 from typing import Any
 
+from falcon import WebSocketDisconnected
 import pytest
 import pytest_asyncio
 
 from falcon_ws_mw import (
     BackendUnavailable,
+    ConfigurationError,
     ConnectionNotFound,
     Envelope,
     InvalidName,
@@ -21,6 +24,8 @@ from falcon_ws_mw import (
     Message,
     MessageTooBig,
     NotIdentified,
+    RemoteCallError,
+    ReplyError,
     TooManyRooms,
     WebSocketConnectionManager,
 )
@@ -451,3 +456,97 @@ async def test_what_is_not_started_says_so(url: str) -> None:
     assert member.texts == ['2', '3', '5']
     manager.forget_all()
     await manager.stop()
+
+
+# -- what was found by others
+
+
+class Asked:
+    """A client that is asked something."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    async def request(self, type: str, payload: Any, **options: float) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return [type, payload, options['timeout'], self._answer]
+
+
+async def test_a_client_of_another_process_is_asked_there(both: list[Node]) -> None:
+    a, b = both
+    member = await b.member()
+    member.connection.reader = member  # type: ignore[assignment]  # somebody reads
+    ask = a.manager.request_connection
+    member.connection.websocket = Asked('yes')
+    assert await ask(member.id, 'really?', {'x': 1}, timeout=3) == ['really?', {'x': 1}, 3, 'yes']
+    assert (await ask(member.id, 'really?'))[2] == 30
+    member.connection.websocket = Asked(WebSocketDisconnected(4000))
+    with pytest.raises(WebSocketDisconnected) as left:
+        await ask(member.id, 'really?')
+    assert left.value.code == 4000
+    member.connection.websocket = Asked(ReplyError('really?', {'status': 400}))
+    with pytest.raises(ReplyError) as refused:
+        await ask(member.id, 'really?')
+    assert refused.value.payload == {'status': 400}
+    with pytest.raises(ValueError, match='above 0'):
+        await ask(member.id, 'really?', timeout=0)
+    with pytest.raises(TypeError):
+        await ask(member.id, 'really?', object())
+    member.connection.reader = None
+
+
+async def test_a_crash_there_is_an_error_here_and_a_traceback_there(
+    both: list[Node], logs: Logs
+) -> None:
+    a, b = both
+    member = await b.member()
+    member.connection.reader = member  # type: ignore[assignment]
+    member.connection.websocket = Asked(ZeroDivisionError('secret'))
+    with pytest.raises(RemoteCallError, match='failed with ZeroDivisionError') as failed:
+        await a.manager.request_connection(member.id, 'really?')
+    assert 'secret' not in str(failed.value)
+    member.connection.reader = None
+    assert 'what another process asked for failed' in logs.take()[0]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """An envelope of an app's own: equal ones speak alike."""
+
+    separator: str = '|'
+
+    def decode(self, raw: str | bytes) -> tuple[str, Any, None]:
+        kind, _, payload = str(raw).partition(self.separator)
+        return kind, payload, None
+
+    def encode(self, type: str, payload: Any, id: Any) -> str:
+        return f'{type}{self.separator}{payload}'
+
+
+async def test_equal_envelopes_of_an_apps_own_are_one_and_others_need_names(
+    both: list[Node],
+) -> None:
+    a, b = both
+    member = await b.member('room')
+    member.connection.codec = b.manager.codecs.speaking(Lines())
+    for node in both:
+        node.manager.codecs.speaking(Lines())
+    await a.manager.broadcast_to_room('room', Message('hi', 1))
+    await member.gets(1)
+    assert member.texts == ['hi|1']
+    a.manager.codecs.speaking(Lines(';'))
+    with pytest.raises(ConfigurationError, match='give each a `wire_name`'):
+        await a.manager.broadcast_to_room('room', Message('hi', 2))
+
+
+async def test_who_has_no_lease_any_more_is_not_waited_for(redis_server: RedisServer) -> None:
+    """As a machine whose cable was cut: Redis still has its subscription."""
+    async with nodes(redis_server.url) as (node,):
+        gone = '0123456789abcdef'
+        with redis_server.client() as client, client.pubsub() as pubsub:
+            pubsub.subscribe(f'falcon_ws:n:{gone}')
+            pubsub.get_message(timeout=1)
+            async with asyncio.timeout(2):
+                with pytest.raises(ConnectionNotFound):
+                    await node.manager.send_to_connection(f'{gone}.x', '1')

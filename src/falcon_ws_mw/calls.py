@@ -195,7 +195,8 @@ class Calls:
         except Exception as error:
             name = type(error).__name__
             if _REVIVED.get(name) is type(error):
-                return {'error': [name, [_as_fact(arg) for arg in error.args]]}
+                args = (error.code,) if isinstance(error, WebSocketDisconnected) else error.args
+                return {'error': [name, [_as_fact(arg) for arg in args]]}
             logger.exception('what another process asked for failed: %s', packet.facts.get('call'))
             return {'error': ['RemoteCallError', [name]]}
 

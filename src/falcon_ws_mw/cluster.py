@@ -72,7 +72,7 @@ class Cluster:
         self._outage_policy: OutagePolicy = outage_policy
         self._holdings = Holdings(registry.count)
         self._interest = Interest(backend, self._holdings)
-        self._calls = Calls(self._say, backend.listening, operations)
+        self._calls = Calls(self._say, self._reachable, operations)
         self._seen = Seen()
         self._said = 0
         self._outcomes: dict[int, DeliveryReport | Exception | None] = {}
@@ -170,7 +170,7 @@ class Cluster:
             facts['slow_consumer'] = slow_consumer
         if not channels:
             return DeliveryReport()
-        if self._outage_policy == 'local' and self._backend.health().state != 'connected':
+        if self._outage_policy == 'local' and not self._backend.is_in_touch(channels):
             return self._deliver(facts, variants)
         if len(channels) > 1:
             facts['several'] = True
@@ -256,6 +256,15 @@ class Cluster:
         return await self._backend.send(
             [channel], self._packet(operation, facts, variants).encode()
         )
+
+    async def _reachable(self, channel: Channel) -> int | None:
+        """How many processes may answer what is sent to a channel.
+
+        Of a machine whose cable was cut, its subscription may be there long after its lease.
+        """
+        listening = await self._backend.listening(channel)
+        living = len(await self._backend.holders(channel))
+        return living if listening is None else min(living, listening)
 
     # -- look
 

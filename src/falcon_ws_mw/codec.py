@@ -321,12 +321,14 @@ class Codecs:
         Raises:
             ConfigurationError: If two of the app's own have one name.
         """
-        by_name = {wire_name(codec.envelope): codec for codec in self._by_envelope.values()}
-        if len(by_name) < len(self._by_envelope):
-            raise ConfigurationError(
-                'two envelopes of one class are spoken, which other processes cannot tell apart: '
-                'give each a `wire_name`'
-            )
+        by_name: dict[str, Codec] = {}
+        for codec in self._by_envelope.values():
+            name = wire_name(codec.envelope)
+            if by_name.setdefault(name, codec).envelope != codec.envelope:
+                raise ConfigurationError(
+                    f'two envelopes are called {name!r}, which other processes cannot tell apart: '
+                    'give each a `wire_name`, or make them equal'
+                )
         return by_name
 
 

@@ -156,6 +156,10 @@ class Backend(ABC):
             BackendUnavailable: If the engine does not say, in time.
         """
 
+    def is_in_touch(self, channels: Sequence[Channel]) -> bool:
+        """Whether what is sent to some channels would be taken now, as far as is known."""
+        return self.health().state == 'connected'
+
     @abstractmethod
     def health(self) -> BackendHealth:
         """How it stands. Costs nothing."""

@@ -145,6 +145,10 @@ class RedisBackend(Backend):
         found = await asyncio.gather(*(link.names(kind, prefix) for link in self._links))
         return [name for names in found for name in names]
 
+    def is_in_touch(self, channels: Sequence[Channel]) -> bool:
+        """Whether there is a server for each of some channels."""
+        return all(link.is_connected for link in self._by_link(channels))
+
     def health(self) -> BackendHealth:
         """How it stands; of several parts, it is in touch if it is with each of them."""
         healths = [link.health() for link in self._links]

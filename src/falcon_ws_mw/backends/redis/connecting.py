@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -60,6 +61,14 @@ class Direct:
         facts = self._pool.connection_kwargs
         return str(facts.get('host', 'localhost')), int(facts.get('port', 6379))
 
+    @property
+    def security(self) -> dict[str, Any]:
+        """How TLS is spoken, if it is."""
+        facts = self._pool.connection_kwargs
+        if not issubclass(self._pool.connection_class, SSLConnection):
+            return {}
+        return {'ssl': True} | {key: facts[key] for key in facts if key.startswith('ssl_')}
+
     def to(self, **address: Any) -> AbstractConnection:
         """A connection like those of this server, to another address."""
         made: AbstractConnection = self._pool.connection_class(
@@ -78,23 +87,32 @@ class BySentinel:
     Args:
         sentinels: What connects to each of them.
         master: The name.
-        timeout_seconds: How long one of them may take to answer.
+        timeout_seconds: How long they may take to answer, one after the other.
+        told: What else redis-py is told of them.
     """
 
-    def __init__(self, sentinels: Sequence[Direct], master: str, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        sentinels: Sequence[Direct],
+        master: str,
+        timeout_seconds: float,
+        told: Mapping[str, str],
+    ) -> None:
         self._sentinels = sentinels
         self._master = master
-        self._timeout_seconds = timeout_seconds
+        self._told = {
+            'retry': Retry(NoBackoff(), 0),
+            'socket_timeout': timeout_seconds / len(sentinels),
+            **sentinels[0].security,
+            **told,
+        }
 
     async def find(self) -> AbstractConnection:
         """A connection to the master of this moment."""
         sentinels: Any = Sentinel  # not typed there
         sentinel = sentinels(
             [each.address for each in self._sentinels],
-            sentinel_kwargs={
-                'socket_timeout': self._timeout_seconds / len(self._sentinels),
-                'retry': Retry(NoBackoff(), 0),
-            },
+            sentinel_kwargs=self._told,
         )
         try:
             host, port = await sentinel.discover_master(self._master)
@@ -151,5 +169,6 @@ def connectors_of(url: RedisUrl) -> list[tuple[str, Connector]]:
         tags = [f'{{{prefix}.{part}}}' for part in range(PARTS)]
         return [(tag, ByCluster(directs, tag)) for tag in tags]
     if url.topology == 'sentinel':
-        return [(prefix, BySentinel(directs, url.master, options.timeout_seconds))]
+        seconds = options.timeout_seconds
+        return [(prefix, BySentinel(directs, url.master, seconds, url.for_sentinels))]
     return [(prefix, directs[0])]

@@ -128,7 +128,9 @@ class Holding:
             held.announced_in = None
         self._unsettled = dict(self._held)
         await session.execute(
-            ('DEL', keys.holds_made), ('HSET', keys.holds_made, SESSION_FIELD, self._token)
+            ('DEL', keys.holds_made),
+            ('HSET', keys.holds_made, SESSION_FIELD, self._token),
+            ('PEXPIRE', keys.holds_made, int(self._lease_seconds * 1_000)),
         )
         await self._settle(session, keys.holds_made)
         await session.execute(('RENAME', keys.holds_made, keys.holds))

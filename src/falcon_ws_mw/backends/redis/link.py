@@ -290,6 +290,11 @@ class Link:
 
     # -- how it stands
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it is in touch."""
+        return self._session is not None and not self._session.is_over
+
     def _enter(self, state: ConnectionState) -> None:
         if state != self._state:
             self._state = state

@@ -7,7 +7,8 @@ Whatever in the query is not of this library is redis-py's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -72,6 +73,7 @@ class RedisUrl:
         master: The name of the master that the sentinels know.
         shown: What may be shown of it: without a password.
         options: How Redis is used.
+        for_sentinels: What else the sentinels are told, as redis-py's options: who we are.
     """
 
     topology: Literal['one', 'sentinel', 'cluster']
@@ -79,6 +81,7 @@ class RedisUrl:
     master: str
     shown: str
     options: RedisOptions
+    for_sentinels: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_url(url: str) -> RedisUrl:
@@ -93,7 +96,7 @@ def read_url(url: str) -> RedisUrl:
     except ValueError as error:
         raise ConfigurationError(f'backend={shown!r}: {error}') from None
     scheme, _, kind = parts.scheme.partition('+')
-    query, options = _read_query(parts.query)
+    query, options, for_sentinels = _read_query(parts.query)
     parts = parts._replace(scheme=scheme, query=query)
     if not kind:
         return RedisUrl('one', (urlunsplit(parts),), '', shown, options)
@@ -112,16 +115,19 @@ def read_url(url: str) -> RedisUrl:
         for host in hosts.split(',')
     )
     topology: Literal['sentinel', 'cluster'] = 'sentinel' if kind == 'sentinel' else 'cluster'
-    return RedisUrl(topology, for_driver, master, shown, options)
+    return RedisUrl(topology, for_driver, master, shown, options, for_sentinels)
 
 
-def _read_query(query: str) -> tuple[str, RedisOptions]:
-    """What of a query is redis-py's, and what is ours."""
+def _read_query(query: str) -> tuple[str, RedisOptions, dict[str, str]]:
+    """What of a query is redis-py's, what is ours, and what is for sentinels."""
     types = {each.name: each.type for each in fields(RedisOptions)}
     ours: dict[str, str | int | float] = {}
     theirs: list[tuple[str, str]] = []
+    for_sentinels: dict[str, str] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
-        if name not in types:
+        if name in {'sentinel_username', 'sentinel_password'}:
+            for_sentinels[name.removeprefix('sentinel_')] = text
+        elif name not in types:
             theirs += [(name, text)] if name not in _OURS else []
         elif name == 'prefix':
             ours[name] = text
@@ -130,4 +136,5 @@ def _read_query(query: str) -> tuple[str, RedisOptions]:
                 ours[name] = int(text) if types[name] == 'int' else float(text)
             except ValueError:
                 raise ConfigurationError(f'{name}={text!r} for Redis: expected a number') from None
-    return urlencode(theirs), RedisOptions(**ours)  # type: ignore[arg-type]  # by their types
+    options = RedisOptions(**ours)  # type: ignore[arg-type]  # by their types
+    return urlencode(theirs), options, for_sentinels
