@@ -41,6 +41,9 @@ class Room:
         except BackendUnavailable:
             self.refused += 1
 
+    async def on_ws_count(self, ws: WebSocket, payload: str) -> int:
+        return await ws.manager.count_connections_in_room(payload)
+
     async def on_ws_look(self, ws: WebSocket, payload: str) -> dict[str, Any]:
         manager = ws.manager
         health = manager.stats().backend

@@ -550,3 +550,42 @@ async def test_who_has_no_lease_any_more_is_not_waited_for(redis_server: RedisSe
             async with asyncio.timeout(2):
                 with pytest.raises(ConnectionNotFound):
                     await node.manager.send_to_connection(f'{gone}.x', '1')
+
+
+async def test_what_goes_to_several_rooms_and_to_one_at_once_is_lost_to_nobody(
+    both: list[Node],
+) -> None:
+    a, b = both
+    members = [await node.member('one', 'two') for node in both]
+    for node in both:
+        await node.manager.identify(members[both.index(node)].id, 'ada')
+    await asyncio.gather(
+        *(
+            call
+            for number in range(0, 400, 4)
+            for call in (
+                a.manager.broadcast_to_room(['one', 'two'], str(number)),
+                a.manager.broadcast_to_room('one', str(number + 1)),
+                a.manager.broadcast_to_users(['ada', 'bob'], str(number + 2)),
+                a.manager.send_to_user('ada', str(number + 3)),
+            )
+        )
+    )
+    for member in members:
+        await member.gets(400)
+        assert sorted(member.numbers) == list(range(400))
+    assert (a.gaps, b.gaps) == ([], [])
+
+
+async def test_a_thousand_users_are_told_at_once(both: list[Node]) -> None:
+    a, b = both
+    members = [Member(b.manager) for _ in range(1_000)]
+    users = [f'user {number}' for number in range(1_000)]
+    await asyncio.gather(
+        *(b.manager.identify(each.id, user) for each, user in zip(members, users, strict=True))
+    )
+    await a.manager.broadcast_to_users(users, 'x' * 10_000)
+    for member in members:
+        await member.gets(1)
+    assert b.gaps == []
+    assert {len(member.texts) for member in members} == {1}

@@ -177,3 +177,71 @@ def test_nothing_runs_before_the_first_call(redis_server: RedisServer) -> None:
     emitter = Emitter(redis_server.url)
     emitter.close()
     assert threading.active_count() == before
+
+
+SCRIPTS = {
+    'left to the garbage collector': """
+emitter = Emitter(url)
+emitter.broadcast('x')
+del emitter
+gc.collect()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(10)
+assert threading.active_count() == 1
+""",
+    'collected by its own thread': """
+emitter = Emitter(url)
+emitter.broadcast('x')
+running = emitter._running
+async def collect():
+    gc.collect()
+me = weakref.ref(emitter)
+cycle = [emitter]
+cycle.append(cycle)
+del emitter, cycle
+running.wait_for(collect())
+running._thread.join(10)
+assert me() is None and not running._thread.is_alive()
+""",
+    'forked while it connects': """
+emitter = Emitter(url)
+thread = threading.Thread(target=emitter.broadcast, args=('x',))
+thread.start()
+while not emitter._lock.locked() and thread.is_alive():
+    pass
+child = os.fork()
+if child:
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    emitter.close()
+emitter.broadcast('y')
+emitter.close()
+""",
+    'left open, with the name of a host': """
+emitter = Emitter(url.replace('127.0.0.1', 'localhost'))
+emitter.broadcast('x')
+""",
+}
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_it_ends_however_it_is_left(redis_server: RedisServer, script: str) -> None:
+    code = (
+        'import gc, os, sys, threading, weakref\nfrom falcon_ws_mw import Emitter\n'
+        f'url = sys.argv[1]\n{SCRIPTS[script]}'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, redis_server.url],
+        timeout=3 * PATIENCE_SECONDS,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.decode()) == (0, '')
+    assert redis_server.keys() == []
+
+
+def test_what_links_one_event_loop_is_not_for_it() -> None:
+    with pytest.raises(ConfigurationError, match='use AsyncEmitter there'):
+        Emitter('memory://hub')

@@ -288,6 +288,86 @@ async def test_when_too_much_waits_senders_are_told_at_once(
     logs.take()
 
 
+async def test_who_is_away_is_not_said_to_be_gone(redis_server: RedisServer, logs: Logs) -> None:
+    async with wire_to(redis_server) as wire, nodes(redis_server.url, wire.url) as (a, b):
+        member = await b.member('room')
+        await b.manager.identify(member.id, 'ada')
+        with redis_server.client() as client:
+            for _ in range(5):
+                client.execute_command('CLIENT', 'KILL', 'TYPE', 'pubsub')
+                await until(lambda: b.health.state == 'connecting')
+                await a.manager.send_to_connection(member.id, 'x')
+        assert member.texts == ['x'] * 5
+        await asyncio.to_thread(redis_server.cut_clients)
+        await until(lambda: b.health.state == 'connecting')
+        assert await a.manager.close_user('ada') == 1
+        assert member.close_code == 3403
+
+        member = await b.member('room')
+        await b.manager.identify(member.id, 'ada')
+        wire.cut()
+        await asyncio.to_thread(redis_server.cut_clients)
+        await a.connected()
+        for call in (
+            a.manager.send_to_connection(member.id, 'y'),
+            a.manager.close_connection(member.id),
+            a.manager.close_user('ada'),
+        ):
+            with pytest.raises(BackendUnavailable, match='not in touch, or have just died'):
+                await call
+        assert await a.manager.get_users_in_room('room') == {}
+        assert await a.manager.count_connections_in_room('room') == 1
+        wire.mend()
+        await b.connected(REPORT_SECONDS)
+        assert await a.manager.close_user('ada') == 1
+    logs.take()
+
+
+async def test_who_stops_while_it_gets_in_touch_again_leaves_nothing(
+    redis_server: RedisServer, logs: Logs
+) -> None:
+    async with nodes(redis_server.url) as (node,):
+        await node.member('room')
+        await asyncio.to_thread(redis_server.cut_clients)
+        await until(lambda: node.health.state == 'connecting')
+    assert redis_server.keys() == []
+    logs.take()
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_and_can_be_repeated(
+    redis_server: RedisServer, logs: Logs
+) -> None:
+    before = asyncio.all_tasks()
+    node = Node(redis_server.url)
+    redis_server.pause()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await node.manager.start()
+    assert asyncio.all_tasks() <= before
+    redis_server.resume()
+    await node.manager.start()
+    await node.connected()
+    await node.manager.stop()
+    assert redis_server.keys() == []
+    logs.take()
+
+
+async def test_a_redis_that_refuses_is_said_once_in_a_second(
+    redis_server: RedisServer, logs: Logs
+) -> None:
+    async with nodes(redis_server.url) as (node,):
+        await node.member(ROOM)
+        with redis_server.client() as client:
+            client.config_set('maxmemory', 1)
+            for _ in range(50):
+                with pytest.raises(BackendUnavailable, match='maxmemory'):
+                    await node.manager.broadcast_to_room(ROOM, 'x')
+            client.config_set('maxmemory', 0)
+        assert len(logs.take()) <= 2
+        await node.manager.broadcast_to_room(ROOM, 'x')
+    logs.take()
+
+
 # -- several servers
 
 

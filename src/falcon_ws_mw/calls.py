@@ -24,7 +24,12 @@ ANSWER_SECONDS: Final = 5.0
 """How long a process may take to answer, if it has nobody to wait for itself."""
 
 LOOK_SECONDS: Final = 0.25
-"""After how long it is looked whether those who were asked are still there, and again."""
+"""After how long it is looked whether those who were asked are still there. Then after twice as
+long, and so on."""
+
+ABSENT_SECONDS: Final = 1.0
+"""For how long a process is waited for that lives, by its lease, and does not listen. It may have
+been killed, or be getting in touch again."""
 
 ASK: Final = 'ask'
 ANSWER: Final = 'answer'
@@ -38,8 +43,8 @@ Say: TypeAlias = Callable[
 ]
 """Sends an operation and its facts to a channel; returns how many processes got it."""
 
-Listening: TypeAlias = Callable[[Channel], Awaitable[int | None]]
-"""Says how many processes would get what is sent to a channel."""
+Presence: TypeAlias = Callable[[Channel], Awaitable[tuple[int, int]]]
+"""Says how many processes hold a channel, by their leases, and how many of them listen."""
 
 _REVIVED: Final[Mapping[str, type[Exception]]] = {
     name: kind
@@ -75,7 +80,7 @@ class Calls:
 
     Args:
         say: Sends something to a channel.
-        listening: Says how many processes a channel has now.
+        presence: Says how many processes a channel has now.
         operations: What this process may be asked to do, by name.
     """
 
@@ -83,15 +88,15 @@ class Calls:
         '_answering',
         '_asked',
         '_has_ended',
-        '_listening',
         '_operations',
+        '_presence',
         '_questions',
         '_say',
     )
 
-    def __init__(self, say: Say, listening: Listening, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, say: Say, presence: Presence, operations: Mapping[str, Operation]) -> None:
         self._say = say
-        self._listening = listening
+        self._presence = presence
         self._operations = operations
         self._questions: dict[int, _Question] = {}
         self._asked = 0
@@ -105,6 +110,7 @@ class Calls:
         *args: Any,
         variants: tuple[Variant, ...] = (),
         seconds: float | None = ANSWER_SECONDS,
+        without_absent: bool = False,
     ) -> list[Any]:
         """Ask all processes that hold a channel.
 
@@ -114,26 +120,61 @@ class Calls:
             args: Anything that can be JSON.
             variants: Frames that go with it.
             seconds: How long they may take, `None` for as long as they like.
+            without_absent: Whether those are left out who live by their leases and do not listen:
+                they may have been killed. Else that is an error.
 
         Returns:
-            What each of them answered.
+            What each of them answered; nothing if there are none.
 
         Raises:
             BackendUnavailable: If the question could not be put, or not all have answered in time.
             RemoteCallError: If one of them failed as it should not.
             Exception: What one of them says is wrong.
         """
+        held = await self._all_are_there(channel) if channel.kind == 'user' else None
+        facts = {'call': operation, 'args': args}
+        answers, reached = await self._put(channel, facts, variants, seconds)
+        if not answers and held is None:  # nobody has it, or who has it is away for a moment
+            held = await self._all_are_there(channel)
+            if held and not reached:
+                answers, _ = await self._put(channel, facts, variants, seconds)
+        if held and len(answers) < held and not without_absent:
+            raise BackendUnavailable(
+                f'{held - len(answers)} of {held} processes are not in touch, or have just died'
+            )
+        return [_result_of(answer) for answer in answers]
+
+    async def _all_are_there(self, channel: Channel) -> int:
+        """Wait, for a while, until all who hold a channel listen.
+
+        Returns:
+            How many hold it.
+        """
+        pause = ABSENT_SECONDS / 16
+        while True:
+            held, listening = await self._presence(channel)
+            if listening >= held or pause > ABSENT_SECONDS / 2:
+                return held
+            await asyncio.sleep(pause)
+            pause *= 2
+
+    async def _put(
+        self,
+        channel: Channel,
+        facts: Mapping[str, Any],
+        variants: tuple[Variant, ...],
+        seconds: float | None,
+    ) -> tuple[list[Mapping[str, Any]], int | None]:
+        """Put a question; what was answered, and how many it reached."""
         self._asked += 1
         number, question = self._asked, _Question()
         self._questions[number] = question
         try:
-            facts = {'id': number, 'call': operation, 'args': args}
-            reached = await self._say(ASK, channel, facts, variants)
+            reached = await self._say(ASK, channel, {'id': number, **facts}, variants)
             question.expected = 1 if reached is None else reached
             question.check()
             async with asyncio.timeout(seconds):
-                while not question.is_answered.is_set():
-                    await self._wait(question, channel)
+                await self._wait(question, channel)
         except TimeoutError:
             raise BackendUnavailable(
                 f'{len(question.answers)} of {question.expected} processes have answered within '
@@ -141,21 +182,26 @@ class Calls:
             ) from None
         finally:
             del self._questions[number]
-        return [_result_of(answer) for answer in question.answers]
+        return question.answers, reached
 
     async def _wait(self, question: _Question, channel: Channel) -> None:
-        """Wait a while for answers; then do not expect those of processes that have died."""
-        try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await question.is_answered.wait()
-        except TimeoutError:
+        """Wait for answers, but not for those of processes that have died."""
+        pause, absent_seconds = LOOK_SECONDS, 0.0
+        while not question.is_answered.is_set():
             try:
-                listening = await self._listening(channel)
-            except BackendUnavailable:
-                return
-            if listening is not None and listening < (question.expected or 0):
-                question.expected = listening
+                async with asyncio.timeout(pause):
+                    await question.is_answered.wait()
+            except TimeoutError:
+                try:
+                    held, listening = await self._presence(channel)
+                except BackendUnavailable:
+                    continue
+                absent_seconds = absent_seconds + pause if listening < held else 0.0
+                if absent_seconds >= ABSENT_SECONDS:
+                    held = listening
+                question.expected = min(held, question.expected or 0)
                 question.check()
+                pause *= 2
 
     def answered(self, packet: Packet) -> None:
         """An answer has come. If nobody waits for it any more, it is nobody's."""
@@ -181,11 +227,17 @@ class Calls:
 
     async def _say_answer(self, packet: Packet, outcome: Mapping[str, Any]) -> None:
         where, number = Channel('node', packet.origin), packet.facts.get('id')
-        try:
-            await self._say(ANSWER, where, {'id': number, **outcome}, ())
-        except TypeError as error:  # what it should say cannot be JSON
-            outcome = {'error': ['TypeError', [str(error)]]}
-            await self._say(ANSWER, where, {'id': number, **outcome}, ())
+        pause = ABSENT_SECONDS / 16
+        while pause <= ABSENT_SECONDS:
+            try:
+                reached = await self._say(ANSWER, where, {'id': number, **outcome}, ())
+            except TypeError as error:  # what it should say cannot be JSON
+                outcome = {'error': ['TypeError', [str(error)]]}
+                continue
+            if reached != 0:
+                break
+            await asyncio.sleep(pause)  # who has asked is getting in touch again, or is no more
+            pause *= 2
 
     async def _outcome(self, packet: Packet) -> dict[str, Any]:
         named = {'variants': packet.variants} if packet.variants else {}

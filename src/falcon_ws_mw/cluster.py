@@ -6,6 +6,7 @@ What concerns one connection is done by the process that has it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 import secrets
@@ -15,14 +16,22 @@ from falcon_ws_mw.backends import Backend
 from falcon_ws_mw.calls import ANSWER, ASK, Calls, Operation
 from falcon_ws_mw.channels import Channel, Holdings, Kind, channels_of
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.envelope import Sendable
+from falcon_ws_mw.envelope import Sendable, is_id
 from falcon_ws_mw.errors import ConnectionNotFound, MessageTooBig
 from falcon_ws_mw.fanout import Fanout
 from falcon_ws_mw.gaps import Gaps
 from falcon_ws_mw.interest import Interest
 from falcon_ws_mw.logs import ClientFaults, quoted
 from falcon_ws_mw.options import OutagePolicy, SlowConsumer
-from falcon_ws_mw.packets import Packet, Seen, UnreadablePacket, Variant, decode
+from falcon_ws_mw.packets import (
+    Packet,
+    Seen,
+    UnreadablePacket,
+    Variant,
+    as_fact,
+    as_key,
+    decode,
+)
 from falcon_ws_mw.registry import Registry
 from falcon_ws_mw.reports import BackendHealth, Counters, DeliveryReport, Gap
 
@@ -72,7 +81,7 @@ class Cluster:
         self._outage_policy: OutagePolicy = outage_policy
         self._holdings = Holdings(registry.count)
         self._interest = Interest(backend, self._holdings)
-        self._calls = Calls(self._say, self._reachable, operations)
+        self._calls = Calls(self._say, self._presence, operations)
         self._seen = Seen()
         self._said = 0
         self._outcomes: dict[int, DeliveryReport | Exception | None] = {}
@@ -91,7 +100,11 @@ class Cluster:
         for kind, name in self._registry.names():
             self._changed(kind, name)
         self._interest.begin()
-        await self._interest.settled()
+        try:
+            await self._interest.settled()
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Leave them."""
@@ -165,16 +178,33 @@ class Cluster:
         if excluded:
             facts['except'] = excluded
         if coalesce is not None:
-            facts['key'] = _transportable(coalesce)
+            facts['key'] = as_fact(coalesce)
         if slow_consumer is not None:
             facts['slow_consumer'] = slow_consumer
         if not channels:
             return DeliveryReport()
         if self._outage_policy == 'local' and not self._backend.is_in_touch(channels):
             return self._deliver(facts, variants)
+        if kind == 'user' and len(names) > 1:
+            return await self._send_each(names, facts, variants)
         if len(channels) > 1:
             facts['several'] = True
         return await self._send(channels, facts, variants)
+
+    async def _send_each(
+        self, names: Iterable[str], facts: Mapping[str, Any], variants: tuple[Variant, ...]
+    ) -> DeliveryReport:
+        """Send to many users: no connection is two users', so none could get it twice."""
+        sending = [
+            self._send(channels_of('user', [name]), {**facts, 'names': [name]}, variants)
+            for name in names
+        ]
+        reports = await asyncio.gather(*sending, return_exceptions=True)
+        for report in reports:
+            if isinstance(report, BaseException):
+                raise report
+        done = [report for report in reports if isinstance(report, DeliveryReport)]
+        return DeliveryReport(sum(each.queued for each in done), sum(each.dropped for each in done))
 
     async def _send(
         self, channels: list[Channel], facts: Mapping[str, Any], variants: tuple[Variant, ...]
@@ -226,7 +256,7 @@ class Cluster:
         named: dict[str, Any] = {} if seconds is None else {'seconds': seconds}
         if message is not None:
             named['variants'] = self._fanout.pack([], message, None)
-        if not _has_utf8(connection_id):
+        if not is_id(connection_id):  # a lone surrogate: nobody could be asked for it
             raise ConnectionNotFound(connection_id)
         channels = [Channel('connection', connection_id)]
         node_id, separator, _ = connection_id.partition(_SEPARATOR)
@@ -238,13 +268,24 @@ class Cluster:
                 return answers[0]
         raise ConnectionNotFound(connection_id)
 
-    async def ask_all(self, kind: Kind, name: str, operation: str, *args: Any) -> list[Any]:
+    async def ask_all(
+        self, kind: Kind, name: str, operation: str, *args: Any, without_absent: bool = False
+    ) -> list[Any]:
         """Have every process that holds a name do something; what each of them returns.
+
+        Args:
+            kind: The kind of the name.
+            name: The name.
+            operation: What to do.
+            args: Anything that can be JSON.
+            without_absent: Whether those are left out who may have been killed.
 
         Raises:
             BackendUnavailable: If one of them does not answer.
         """
-        return await self._calls.ask(Channel(kind, name), operation, *args)
+        return await self._calls.ask(
+            Channel(kind, name), operation, *args, without_absent=without_absent
+        )
 
     async def _say(
         self,
@@ -257,14 +298,14 @@ class Cluster:
             [channel], self._packet(operation, facts, variants).encode()
         )
 
-    async def _reachable(self, channel: Channel) -> int | None:
-        """How many processes may answer what is sent to a channel.
+    async def _presence(self, channel: Channel) -> tuple[int, int]:
+        """How many processes hold a channel by their leases, and how many of them listen.
 
-        Of a machine whose cable was cut, its subscription may be there long after its lease.
+        Of a machine whose cable was cut, the subscription may be there long after its lease.
         """
+        held = len(await self._backend.holders(channel))
         listening = await self._backend.listening(channel)
-        living = len(await self._backend.holders(channel))
-        return living if listening is None else min(living, listening)
+        return held, held if listening is None else min(held, listening)
 
     # -- look
 
@@ -314,7 +355,7 @@ class Cluster:
     def _count_of(self, facts: Mapping[str, Any]) -> int:
         try:
             return len(self._members(facts))
-        except (KeyError, ValueError, TypeError):
+        except Exception:  # noqa: BLE001  # whatever the facts are, there is nobody by them
             return 0
 
     def _do(self, packet: Packet) -> None:
@@ -342,7 +383,7 @@ class Cluster:
             variants,
             facts.get('except', ()),
             slow_consumer=facts.get('slow_consumer'),
-            key=None if key is None else (kind, tuple(sorted(names)), _as_key(key)),
+            key=None if key is None else (kind, tuple(sorted(names)), as_key(key)),
         )
 
     def _members(self, facts: Mapping[str, Any]) -> list[Connection]:
@@ -352,31 +393,3 @@ class Cluster:
     def lost(self, gap: Gap) -> None:
         """Something will not arrive."""
         self._gaps.noticed(gap)
-
-
-def _has_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate: nobody could be asked for it
-        return False
-    return True
-
-
-def _transportable(key: Hashable) -> Any:
-    """A key as JSON can carry it.
-
-    Raises:
-        TypeError: If it cannot.
-    """
-    if isinstance(key, tuple):
-        return [_transportable(each) for each in key]
-    if isinstance(key, (str, int, float, bool)) or key is None:
-        return key
-    raise TypeError(
-        f'coalesce={key!r:.80}: other processes have to know it, so it has to be text, a number or '
-        'a tuple of these'
-    )
-
-
-def _as_key(key: Any) -> Hashable:
-    return tuple(_as_key(each) for each in key) if isinstance(key, list) else key

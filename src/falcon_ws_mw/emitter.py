@@ -6,11 +6,14 @@ What is sent goes by the app's backend, as if one of its processes had sent it.
 from __future__ import annotations
 
 import asyncio
+import atexit
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+import contextlib
 import functools
 import os
 import threading
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 import weakref
 
 from falcon_ws_mw.backends import Backend
@@ -19,6 +22,9 @@ from falcon_ws_mw.envelope import DEFAULT_ENVELOPE, AnyEnvelope
 from falcon_ws_mw.errors import ConfigurationError
 from falcon_ws_mw.everywhere import Everywhere
 from falcon_ws_mw.reports import BackendHealth
+
+STOP_SECONDS: Final = 15.0
+"""How long disconnecting may take. A backend is to be quicker by itself."""
 
 P = ParamSpec('P')
 Result = TypeVar('Result')
@@ -80,25 +86,52 @@ class _Running:
     """An emitter in an event loop, in a thread of its own."""
 
     def __init__(self, backend: str, envelope: AnyEnvelope) -> None:
-        self.process_id = os.getpid()
         self.emitter = AsyncEmitter(backend, envelope=envelope)
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self._run, name='falcon_ws_mw emitter', daemon=True)
-        self.thread.start()
-        self.wait_for(self.emitter.start())
+        self._loop = asyncio.new_event_loop()
+        self._executor = ThreadPoolExecutor(1, 'falcon_ws_mw emitter')
+        self._loop.set_default_executor(self._executor)
+        self._thread = threading.Thread(target=self._run, name='falcon_ws_mw emitter', daemon=True)
+        self._thread.start()
+        try:
+            self.wait_for(self.emitter.start())
+        except BaseException:
+            self.end_soon()
+            raise
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self.loop):
-            self.loop.run_forever()
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._executor.shutdown(wait=False)
+            self._loop.close()
 
     def wait_for(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+        done = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return done.result()
+        except BaseException:  # Ctrl-C, say: what nobody waits for is not to go on
+            done.cancel()
+            raise
 
-    def stop(self) -> None:
-        if os.getpid() == self.process_id and self.thread.is_alive():
-            self.wait_for(self.emitter.stop())
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self.thread.join()
+    def end_soon(self) -> None:
+        """End it, without waiting: whoever calls may be its own thread, or a garbage collector."""
+        with contextlib.suppress(RuntimeError):  # its loop is closed already
+            self._loop.call_soon_threadsafe(self._begin_to_end)
+
+    def _begin_to_end(self) -> None:
+        self._ending = self._loop.create_task(self._end())
+
+    async def _end(self) -> None:
+        try:
+            await self.emitter.stop()
+        finally:
+            self._loop.stop()
+
+    def end(self) -> None:
+        """End it, and wait for that, but not for ever."""
+        self.end_soon()
+        self._thread.join(STOP_SECONDS)
 
 
 class Emitter:
@@ -116,16 +149,22 @@ class Emitter:
         envelope: The app's own (default: the default envelope).
 
     Raises:
-        ConfigurationError: If no backend goes by that URL, or it reaches nobody.
+        ConfigurationError: If no backend goes by that URL, or it reaches nobody from here.
     """
 
     def __init__(self, backend: str, *, envelope: AnyEnvelope = DEFAULT_ENVELOPE) -> None:
-        AsyncEmitter(backend, envelope=envelope)  # what is wrong is said here and now
+        emitter = AsyncEmitter(backend, envelope=envelope)  # what is wrong is said here and now
+        if emitter.backend.guarantee.reaches == 'process':
+            raise ConfigurationError(
+                f'backend={emitter.backend.url!r} links managers of one event loop, and Emitter '
+                'has one of its own: use AsyncEmitter there, or redis://'
+            )
         self._backend = backend
         self._envelope = envelope
         self._lock = threading.Lock()
         self._running: _Running | None = None
-        self._at_exit: weakref.finalize[[], Emitter] | None = None
+        self._at_end: weakref.finalize[..., Emitter] | None = None
+        _EMITTERS.add(self)
 
     def _wait_for(self, work: Callable[[AsyncEmitter], Coroutine[Any, Any, Result]]) -> Result:
         try:
@@ -136,24 +175,28 @@ class Emitter:
         raise RuntimeError('Emitter blocks, and here an event loop runs: use AsyncEmitter')
 
     def _run(self) -> _Running:
-        running = self._running
-        if running is not None and running.process_id == os.getpid():
-            return running
-        if running is not None:  # forked: its thread is in the parent, its lock may be held there
-            self._lock = threading.Lock()
         with self._lock:
-            running = self._running
-            if running is None or running.process_id != os.getpid():
-                running = self._running = _Running(self._backend, self._envelope)
-                self._at_exit = weakref.finalize(self, running.stop)
-            return running
+            if self._running is None:
+                self._running = _Running(self._backend, self._envelope)
+                self._at_end = weakref.finalize(self, self._running.end_soon)
+                self._at_end.atexit = False  # then it is waited for
+            return self._running
 
     def close(self) -> None:
         """Disconnect. A later call connects anew."""
         with self._lock:
             running, self._running = self._running, None
-            if running is not None and self._at_exit is not None:
-                self._at_exit()
+            if self._at_end is not None:
+                self._at_end.detach()
+        if running is not None:
+            running.end()
+
+    def forked(self) -> None:
+        """Nothing of the parent's is here: neither its thread, nor who holds its lock."""
+        self._lock = threading.Lock()
+        self._running = None
+        if self._at_end is not None:
+            self._at_end.detach()
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -181,3 +224,21 @@ class Emitter:
     get_rooms_by_prefix = _blocking(AsyncEmitter.get_rooms_by_prefix)
     count_connections_in_room = _blocking(AsyncEmitter.count_connections_in_room)
     get_users_in_room = _blocking(AsyncEmitter.get_users_in_room)
+
+
+_EMITTERS: Final[weakref.WeakSet[Emitter]] = weakref.WeakSet()
+
+
+def _forget_the_parents() -> None:
+    for emitter in list(_EMITTERS):
+        emitter.forked()
+
+
+def _close_all() -> None:
+    for emitter in list(_EMITTERS):
+        emitter.close()
+
+
+if hasattr(os, 'register_at_fork'):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_forget_the_parents)
+atexit.register(_close_all)

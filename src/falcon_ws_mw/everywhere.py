@@ -151,6 +151,8 @@ class Everywhere(Addressing):
             ValueError: If `expires_at` is no such time.
         """
         if self._cluster is not None and self._cluster.is_elsewhere(connection_id):
+            if user_id is None and expires_at is not None:
+                raise ValueError('expires_at was given for nobody: user_id is None')
             until = posix_time(expires_at)
             never = expires_at is not None and until is None  # `math.inf`: JSON has no word for it
             await self._cluster.ask(
@@ -265,7 +267,7 @@ class Everywhere(Addressing):
             return self._registry.users_in(room)
         answers = await asyncio.gather(
             *(
-                self._cluster.ask_all('node', node_id, 'users_in_room', room)
+                self._cluster.ask_all('node', node_id, 'users_in_room', room, without_absent=True)
                 for node_id in await self._cluster.holders('room', room)
             )
         )

@@ -11,7 +11,7 @@ never pickles: whatever else arrives is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -111,6 +111,27 @@ def decode(data: bytes) -> Packet:
     if not is_well_formed:
         raise UnreadablePacket('its head is not that of a packet')
     return Packet(operation, origin, number, facts, tuple(variants))
+
+
+def as_fact(key: Hashable) -> Any:
+    """A key, under which messages wait for a slow peer, as JSON can carry it.
+
+    Raises:
+        TypeError: If it cannot.
+    """
+    if isinstance(key, tuple):
+        return [as_fact(each) for each in key]
+    if isinstance(key, (str, int, float, bool)) or key is None:
+        return key
+    raise TypeError(
+        f'coalesce={key!r:.80}: other processes have to know it, so it has to be text, a number or '
+        'a tuple of these'
+    )
+
+
+def as_key(fact: Any) -> Hashable:
+    """The key that `as_fact` has made something of."""
+    return tuple(as_key(each) for each in fact) if isinstance(fact, list) else fact
 
 
 class Seen:

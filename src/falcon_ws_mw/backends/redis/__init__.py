@@ -8,8 +8,8 @@ part is with one of its servers, and is as a Redis of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, ClassVar
 from zlib import crc32
 
 from falcon_ws_mw.backends.base import Backend, Guarantee, Receiver
@@ -113,24 +113,34 @@ class RedisBackend(Backend):
     async def send(self, channels: Sequence[Channel], data: bytes) -> int | None:
         """Send to some channels of one kind: see `Backend.send`."""
         try:
-            reached = await self._send(channels, data)
+            reached = await self._all_sent(self._put(channels, data))
         except BackendUnavailable:
             self._unsent += 1
             raise
         self._sent += 1
-        return reached
+        return reached if len(channels) == 1 else None
 
-    async def _send(self, channels: Sequence[Channel], data: bytes) -> int | None:
-        if len(channels) == 1:
-            return await self._link_of(channels[0]).send(channels, data)
-        outcomes = await asyncio.gather(
-            *(link.send(those, data) for link, those in self._by_link(channels).items()),
-            return_exceptions=True,
-        )
+    def _put(self, channels: Sequence[Channel], data: bytes) -> list[Coroutine[Any, Any, int]]:
+        """Put a message into all its lines at once: they are in the order of the calls."""
+        sending: list[Coroutine[Any, Any, int]] = []
+        try:
+            for link, those in self._by_link(channels).items():
+                sending.append(link.put(those, data))  # one of them may raise
+        except BackendUnavailable:
+            for each in sending:
+                each.close()
+            raise
+        return sending
+
+    @staticmethod
+    async def _all_sent(sending: Sequence[Coroutine[Any, Any, int]]) -> int:
+        if len(sending) == 1:
+            return await sending[0]
+        outcomes = await asyncio.gather(*sending, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):  # some may have had it from the others
                 raise outcome
-        return None
+        return len(outcomes)
 
     async def holders(self, channel: Channel) -> dict[str, int]:
         """Which processes hold a channel: a command to Redis for each process that lives."""

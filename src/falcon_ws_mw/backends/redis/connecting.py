@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -127,31 +128,42 @@ class ByCluster:
     Args:
         seeds: What connects to some servers of the cluster.
         tag: A key of the slot.
+        timeout_seconds: How long servers may take to say who has it, one after the other.
     """
 
-    def __init__(self, seeds: Sequence[Direct], tag: str) -> None:
-        self._seeds = seeds
+    def __init__(self, seeds: Sequence[Direct], tag: str, timeout_seconds: float) -> None:
+        self._seeds = deque(seeds)
         self._slot = key_slot(tag.encode())
+        self._timeout_seconds = timeout_seconds / (len(seeds) + 1)
 
     async def find(self) -> AbstractConnection:
         """A connection to whoever has the slot now."""
         failure: Exception = ConnectionError(f'no server of the cluster has slot {self._slot}')
-        for seed in self._seeds:
-            connection = seed.to()
+        for _ in range(len(self._seeds)):
+            seed = self._seeds[0]
             try:
-                connect: Any = connection.connect  # not typed there
-                await connect()
-                slots = await ask(connection, ('CLUSTER', 'SLOTS'))
-            except (RedisError, OSError) as error:
+                async with asyncio.timeout(self._timeout_seconds):
+                    slots = await self._slots_of(seed)
+            except (RedisError, OSError, TimeoutError) as error:
                 failure = error
+                self._seeds.rotate(-1)  # the next time, too, another one is asked first
                 continue
-            finally:
-                await disconnect(connection)
             for first, last, (host, port, *_), *_ in slots:
                 if first <= self._slot <= last:
                     own = {'host': host.decode()} if host else {}
                     return seed.to(**own, port=port)
+            self._seeds.rotate(-1)
         raise failure
+
+    @staticmethod
+    async def _slots_of(seed: Direct) -> Any:
+        connection = seed.to()
+        try:
+            connect: Any = connection.connect  # not typed there
+            await connect()
+            return await ask(connection, ('CLUSTER', 'SLOTS'))
+        finally:
+            await disconnect(connection)
 
 
 def connectors_of(url: RedisUrl) -> list[tuple[str, Connector]]:
@@ -166,8 +178,11 @@ def connectors_of(url: RedisUrl) -> list[tuple[str, Connector]]:
     # Channels know no databases, and two apps on two of them are not to meet.
     prefix = f'{options.prefix}@{database}' if database else options.prefix
     if url.topology == 'cluster':
+        if database:
+            raise ValueError(f'a cluster has no database {database}, only 0: leave it out')
         tags = [f'{{{prefix}.{part}}}' for part in range(PARTS)]
-        return [(tag, ByCluster(directs, tag)) for tag in tags]
+        seconds = options.timeout_seconds
+        return [(tag, ByCluster(directs, tag, seconds)) for tag in tags]
     if url.topology == 'sentinel':
         seconds = options.timeout_seconds
         return [(prefix, BySentinel(directs, url.master, seconds, url.for_sentinels))]

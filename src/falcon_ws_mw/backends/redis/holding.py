@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+import logging
 import secrets
 
 from falcon_ws_mw.backends.base import Receiver
@@ -19,6 +20,8 @@ from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, SESSION_FIELD, Di
 from falcon_ws_mw.backends.redis.session import AT_ONCE, Argument, Session, call
 from falcon_ws_mw.channels import COUNTED_KINDS, Channel
 from falcon_ws_mw.reports import Gap
+
+logger = logging.getLogger('falcon_ws_mw')
 
 
 def is_counted(channel: Channel) -> bool:
@@ -224,12 +227,10 @@ class Holding:
             _, epoch, number, data = said.split(b' ', 3)
             loss = held.position.message(epoch.decode(), int(number))
             self._tell(held, loss)
-            self.received += 1
-            self._receiver.receive(held.channel, data)
+            self._give(held, data)
             held.release(None if loss is not None else held.position.number)
         elif kind == b'U ' and not is_counted(held.channel):
-            self.received += 1
-            self._receiver.receive(held.channel, said[2:])
+            self._give(held, said[2:])
         elif kind == b'P ' and is_counted(held.channel):
             _, epoch, number, node = said.split(b' ', 3)
             if node.decode() == self._keys.node_id:
@@ -238,6 +239,13 @@ class Holding:
                 held.release(None if loss is not None else held.position.number)
         else:
             self.undecodable += 1
+
+    def _give(self, held: _Held, data: bytes) -> None:
+        self.received += 1
+        try:
+            self._receiver.receive(held.channel, data)
+        except Exception:  # it should not; the others' messages are not to be lost by it
+            logger.exception('a receiver failed')
 
     def _tell(self, held: _Held, loss: Loss | None) -> None:
         if loss is not None:

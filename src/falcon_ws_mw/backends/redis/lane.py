@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
-import logging
 import secrets
 from typing import Any, Final, NamedTuple
 
@@ -21,8 +20,7 @@ from falcon_ws_mw.backends.redis.keys import Keys
 from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, Dialect
 from falcon_ws_mw.backends.redis.session import Argument, Interrupted, Session
 from falcon_ws_mw.errors import BackendUnavailable
-
-logger = logging.getLogger('falcon_ws_mw')
+from falcon_ws_mw.logs import ClientFaults
 
 AT_ONCE: Final = 128
 """How many messages go to Redis at once at most."""
@@ -66,6 +64,7 @@ class Lane:
         session: Waits until Redis is there.
         wait_seconds: How long a message waits for that.
         max_waiting: How many may wait.
+        faults: Where the log is told.
     """
 
     def __init__(
@@ -75,7 +74,9 @@ class Lane:
         session: Callable[[], Awaitable[Session]],
         wait_seconds: float,
         max_waiting: int,
+        faults: ClientFaults,
     ) -> None:
+        self._faults = faults
         self._keys = keys
         self._dialect = dialect
         self._session = session
@@ -90,15 +91,22 @@ class Lane:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def send(self, channels: Sequence[str], data: bytes, *, is_counted: bool) -> list[Taken]:
-        """Send to some channels.
+    def put(
+        self, channels: Sequence[str], data: bytes, *, is_counted: bool
+    ) -> asyncio.Future[list[Taken]]:
+        """Put a message for some channels into the line.
+
+        At once, so that messages are in line as they were said.
 
         Returns:
-            What became of it, for each of them.
+            What becomes of it, for each of them; or `BackendUnavailable`, if Redis has not taken it
+            in time.
 
         Raises:
-            BackendUnavailable: If Redis has not taken it in time.
+            BackendUnavailable: If too many wait already.
         """
+        if len(self._waiting) >= self._max_waiting:
+            self._waiting = deque(each for each in self._waiting if not each.taken.done())
         if len(self._waiting) >= self._max_waiting:
             raise BackendUnavailable(f'{self._max_waiting} messages wait already (max_waiting)')
         loop = asyncio.get_running_loop()
@@ -112,7 +120,7 @@ class Lane:
             self._timer = loop.call_at(deadline, self._expire)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._send_all(), name='falcon_ws_mw redis lane')
-        return await taken
+        return taken
 
     def _expire(self) -> None:
         """Tell those who have waited for too long."""
@@ -157,7 +165,7 @@ class Lane:
             except Interrupted:
                 self._waiting.extendleft(reversed(batch))
             except ResponseError as error:  # it has no memory left, or no such command
-                logger.error('Redis refuses to send: %s', error)  # noqa: TRY400
+                self._faults.warn('backend_refused', 'Redis refuses to send: %s', error)
                 for each in batch:
                     _refuse(each, f'Redis says: {error}')
             else:

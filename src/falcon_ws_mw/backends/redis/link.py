@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 import logging
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from falcon_ws_mw.backends.base import NOT_STARTED, Receiver
 from falcon_ws_mw.backends.redis.holding import Holding, is_counted
 from falcon_ws_mw.backends.redis.keys import Keys, field_of, name_of
-from falcon_ws_mw.backends.redis.lane import Lane
+from falcon_ws_mw.backends.redis.lane import Lane, Taken
 from falcon_ws_mw.backends.redis.options import RedisOptions
 from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, Dialect
 from falcon_ws_mw.backends.redis.session import (
@@ -25,6 +25,7 @@ from falcon_ws_mw.backends.redis.session import (
 from falcon_ws_mw.backoff import Backoff
 from falcon_ws_mw.channels import Channel, Kind
 from falcon_ws_mw.errors import BackendUnavailable
+from falcon_ws_mw.logs import ClientFaults
 from falcon_ws_mw.reports import BackendHealth, ConnectionState
 
 logger = logging.getLogger('falcon_ws_mw')
@@ -38,6 +39,9 @@ STEADY_SECONDS: Final = 0.3
 
 HOLD_ATTEMPTS: Final = 3
 """How often a session may fail to bring what is held."""
+
+LAST_SESSION_SECONDS: Final = 2.0
+"""How long a process that stops waits for a Redis that is just away, to give up what it holds."""
 
 GIVE_UP_SECONDS: Final = 10.0
 """How long a process that stops may take to tell Redis what it does not hold any more."""
@@ -67,6 +71,7 @@ class Link:
         self._prefix = prefix
         self._options = options
         self._shown = shown
+        self._faults = ClientFaults()
         self._keys = Keys(prefix, '')
         self._holding: Holding | None = None
         self._lane: Lane | None = None
@@ -90,7 +95,12 @@ class Link:
         self._keys = Keys(self._prefix, node_id)
         self._holding = Holding(self._keys, self._dialect, receiver, options.lease_seconds)
         self._lane = Lane(
-            self._keys, self._dialect, self._connected, options.wait_seconds, options.max_waiting
+            self._keys,
+            self._dialect,
+            self._connected,
+            options.wait_seconds,
+            options.max_waiting,
+            self._faults,
         )
         self._has_session, self._was_tried = asyncio.Event(), asyncio.Event()
         self._lock = asyncio.Lock()
@@ -99,15 +109,27 @@ class Link:
         self._task = asyncio.create_task(
             self._stay_connected(self._holding), name='falcon_ws_mw redis'
         )
-        await self._was_tried.wait()
+        try:
+            await self._was_tried.wait()
+        except asyncio.CancelledError:
+            self._connects = 0
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Give up what is held, and disconnect."""
         task, self._task = self._task, None
         if task is None or self._holding is None or self._lane is None:
             return
+        if task.get_loop().is_closed():  # nothing of it is there any more, but its lease
+            self._session = None
+            self._state = 'stopped'
+            return
         try:
             await self._lane.end()
+            if self._connects and (self._session is None or self._session.is_over):
+                async with asyncio.timeout(LAST_SESSION_SECONDS):  # it may be back in a moment
+                    await self._connected()
             if self._session is not None:
                 async with asyncio.timeout(GIVE_UP_SECONDS):
                     await self._holding.give_up(self._session)
@@ -150,7 +172,7 @@ class Link:
             self._has_session.set()
             self._connects += 1
             if self._was_tried.is_set():
-                logger.warning('Redis at %s is reached again', self._shown)
+                self._faults.warn('backend_back', 'Redis at %s is reached again', self._shown)
             self._enter('connected')
             self._was_tried.set()
 
@@ -174,11 +196,13 @@ class Link:
             over.cancel()
 
     def _failed(self, error: Exception) -> None:
-        cause = error.__cause__ if isinstance(error, Interrupted) else error
+        cause = error.__cause__ if isinstance(error, Interrupted) and error.__cause__ else error
         said = str(cause) or f'no answer within {self._options.timeout_seconds:g} s'
-        self._last_error = f'{type(cause).__name__}: {said}'
+        self._last_error = f'{type(cause).__name__}: {said:.200}'
         if self._state == 'connected' or not self._was_tried.is_set():
-            logger.error('Redis at %s cannot be reached: %s', self._shown, self._last_error)
+            self._faults.warn(
+                'backend_lost', 'Redis at %s cannot be reached: %s', self._shown, self._last_error
+            )
         self._enter('connecting')
         self._was_tried.set()
 
@@ -271,17 +295,26 @@ class Link:
 
     # -- what is sent
 
-    async def send(self, channels: Sequence[Channel], data: bytes) -> int | None:
-        """Send to some channels of one kind: see `Backend.send`."""
+    def put(self, channels: Sequence[Channel], data: bytes) -> Coroutine[Any, Any, int]:
+        """Send to some channels of one kind; in the order in which this is called.
+
+        Returns:
+            How many processes the first of them has reached, once this one has it, if it holds it.
+
+        Raises:
+            BackendUnavailable: If it cannot be taken. So may the wait.
+        """
         lane = self._lane_of_started()
         keys = [self._keys.channel(channel) for channel in channels]
-        replies = await lane.send(keys, data, is_counted=is_counted(channels[0]))
-        for channel, taken in zip(channels, replies, strict=True):
-            if taken.number and self._holding is not None:
-                await self._holding.arrival(
-                    channel, taken.epoch, taken.number, self._options.timeout_seconds
-                )
-        return replies[0].reached if len(replies) == 1 else None
+        return self._sent(channels, lane.put(keys, data, is_counted=is_counted(channels[0])))
+
+    async def _sent(self, channels: Sequence[Channel], taken: asyncio.Future[list[Taken]]) -> int:
+        replies = await taken
+        for channel, (_, number, epoch) in zip(channels, replies, strict=True):
+            if number and self._holding is not None:
+                seconds = self._options.timeout_seconds
+                await self._holding.arrival(channel, epoch, number, seconds)
+        return replies[0].reached
 
     def _lane_of_started(self) -> Lane:
         if self._task is None or self._lane is None:

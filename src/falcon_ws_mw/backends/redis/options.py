@@ -93,8 +93,13 @@ def read_url(url: str) -> RedisUrl:
     shown = without_password(url).partition('?')[0]
     try:
         parts = urlsplit(url)
-    except ValueError as error:
-        raise ConfigurationError(f'backend={shown!r}: {error}') from None
+        _ = parts.port if ',' not in parts.netloc else None
+    except ValueError:  # whose text may show a part of the password
+        raise ConfigurationError(
+            f'backend={shown!r} is no URL: has the password a character that is to be escaped?'
+        ) from None
+    if '+' in parts.scheme and not parts.netloc.rpartition('@')[2]:
+        raise ConfigurationError(f'backend={shown!r}: expected hosts, as in //host:7000,host:7001')
     scheme, _, kind = parts.scheme.partition('+')
     query, options, for_sentinels = _read_query(parts.query)
     parts = parts._replace(scheme=scheme, query=query)

@@ -166,6 +166,7 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], string.format('%d', ARGV[2] * 2000))
 redis.call('PEXPIRE', KEYS[2], string.format('%d', ARGV[2] * 1000))
 return redis.call('HGET', KEYS[2], '{SESSION_FIELD}') == ARGV[3] and 1 or 0
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from redis.exceptions import (
@@ -44,6 +45,8 @@ ELSEWHERE: Final = (
     *(AskError, ClusterDownError, MasterDownError, MovedError, ReadOnlyError, TryAgainError),
 )
 """What a server says that is not the one to speak to, or not yet."""
+
+logger = logging.getLogger('falcon_ws_mw')
 
 Argument = str | bytes | int | float
 Heard = Callable[[bytes, bytes], None]
@@ -133,6 +136,11 @@ class Session:
         """
         await asyncio.shield(self._over)
 
+    def _interrupted(self) -> Interrupted:
+        interrupted = Interrupted()
+        interrupted.__cause__ = self._over.exception() if self._over.done() else None
+        return interrupted
+
     def end(self, error: BaseException) -> None:
         """End it: nothing is done in it any more."""
         if not self._over.done():
@@ -164,7 +172,7 @@ class Session:
             ResponseError: If one of them was wrong.
         """
         if self._over.done():
-            raise Interrupted
+            raise self._interrupted()
         doing = self._begin(self._execute(commands))
         try:
             done: list[Any] = await asyncio.shield(doing)
@@ -183,7 +191,7 @@ class Session:
     async def _execute(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         async with self._lock:
             if self._commands is None or self._over.done():
-                raise Interrupted
+                raise self._interrupted()
             packed = self._commands.pack_commands(commands)  # what cannot be packed is our fault
             try:
                 async with asyncio.timeout(self._timeout_seconds):
@@ -254,7 +262,7 @@ class Session:
             part = channels[start : start + AT_ONCE]
             connection = self._listening
             if connection is None or self._over.done():
-                raise Interrupted
+                raise self._interrupted()
             confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             key = f'{command.lower()} {part[-1]}'.encode()
             self._confirmed[key] = confirmed
@@ -267,7 +275,7 @@ class Session:
             finally:
                 del self._confirmed[key]
             if not confirmed.done():
-                raise Interrupted
+                raise self._interrupted()
 
     async def _listen(self, connection: AbstractConnection) -> None:
         clock = asyncio.get_running_loop().time
@@ -337,9 +345,9 @@ class Session:
             await work
         except (RedisError, OSError, TimeoutError) as error:
             self.end(error)
-        except Exception as error:
+        except Exception as error:  # a bug, of ours or of a receiver's
+            logger.exception('what Redis said could not be taken')
             self.end(error)
-            raise
 
 
 async def ask(connection: AbstractConnection, command: Sequence[Argument]) -> Any:
