@@ -96,6 +96,10 @@ async def test_threads_may_share_one(redis_server: RedisServer) -> None:
         await asyncio.to_thread(emitter.close)
 
 
+FORKING = ('-W', 'ignore:This process:DeprecationWarning')
+"""From Python 3.12 on a fork with threads has a warning of its own: it is what is tried here."""
+
+
 def test_a_forked_process_has_a_connection_of_its_own(redis_server: RedisServer) -> None:
     script = """
 import os, sys
@@ -109,7 +113,7 @@ with Emitter(sys.argv[1]) as emitter:
         assert os.waitpid(child, 0)[1] == 0
 """
     done = subprocess.run(
-        [sys.executable, '-c', script, redis_server.url],
+        [sys.executable, *FORKING, '-c', script, redis_server.url],
         timeout=3 * PATIENCE_SECONDS,
         capture_output=True,
         check=False,
@@ -233,7 +237,7 @@ def test_it_ends_however_it_is_left(redis_server: RedisServer, script: str) -> N
         f'url = sys.argv[1]\n{SCRIPTS[script]}'
     )
     done = subprocess.run(
-        [sys.executable, '-c', code, redis_server.url],
+        [sys.executable, *FORKING, '-c', code, redis_server.url],
         timeout=3 * PATIENCE_SECONDS,
         capture_output=True,
         check=False,
