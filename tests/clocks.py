@@ -25,6 +25,7 @@ class Looks:
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []
+        self._sweeps: set[Sweep] = set()
 
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have sweeps look a hundred times a second, and hear of each look."""
@@ -32,6 +33,7 @@ class Looks:
 
         def look_and_tell(sweep: Sweep, loop: asyncio.AbstractEventLoop) -> None:
             waiting, self._waiting = self._waiting, []  # who comes later waits for the next look
+            self._sweeps.add(sweep)
             look(sweep, loop)
             loop.call_soon(_tell, waiting)  # behind the task that the sweep may have started
 
@@ -41,6 +43,8 @@ class Looks:
     async def one(self) -> None:
         looked = asyncio.get_running_loop().create_future()
         self._waiting.append(looked)
+        for sweep in self._sweeps:  # it ends with the last connection
+            sweep.start()
         async with asyncio.timeout(PATIENCE_SECONDS):
             await looked
 
