@@ -589,3 +589,24 @@ async def test_a_thousand_users_are_told_at_once(both: list[Node]) -> None:
         await member.gets(1)
     assert b.gaps == []
     assert {len(member.texts) for member in members} == {1}
+
+
+@pytest.mark.parametrize(
+    ('url', 'problem'),
+    [
+        ('redis://h?lease_second=3', "'lease_second'; is an option misspelt.* lease_seconds,"),
+        ('redis://h?lease_seconds=0', 'expected a number from 1 to 3600'),
+        ('redis://h?max_waiting=some', 'expected a number'),
+        ('redis://h?prefix=a:b', 'expected letters, digits'),
+        ('redis://user:sec/ret@h/0', 'is no URL: has the password a character'),
+        ('amqp://user:secret@h', 'expected a URL that begins with memory://, redis://'),
+        ('redis+sentinel://h:1', 'expected the name of the master'),
+        ('redis+cluster:///', 'expected hosts'),
+        ('redis+cluster://h:7000/3', 'a cluster has no database 3'),
+        ('memory://a/b', "expected 'memory://'"),
+    ],
+)
+def test_what_is_wrong_with_a_url_is_said_without_its_password(url: str, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem) as wrong:
+        WebSocketConnectionManager(url)
+    assert 'sec' not in str(wrong.value).replace('lease_sec', '').replace('_seconds', '')

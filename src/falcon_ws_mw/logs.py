@@ -1,4 +1,4 @@
-"""What the log says of clients: few lines, however many they cause, and nothing that they said.
+"""What the log says of clients and backends: few lines, and nothing that anybody said.
 
 There is one logger, `falcon_ws_mw`. A line about a client carries no payload, no token and no
 control character. Of lines of one kind there is at most one in a second; the next one says how many

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 from zlib import crc32
 
 from falcon_ws_mw.backends.base import Backend, Guarantee, Receiver
-from falcon_ws_mw.backends.redis.options import read_url
+from falcon_ws_mw.backends.redis.options import RedisOptions, read_url
 from falcon_ws_mw.backends.redis.scripts import PLAIN, SHARDED
 from falcon_ws_mw.channels import Channel, Kind
 from falcon_ws_mw.errors import BackendUnavailable, ConfigurationError
@@ -62,7 +63,12 @@ class RedisBackend(Backend):
         """How Redis is used."""
         try:
             found = connectors_of(read)
-        except (ValueError, TypeError, RedisError) as error:
+        except TypeError as error:
+            raise ConfigurationError(
+                f'backend={read.shown!r}: {error}; is an option misspelt? Beside those of redis-py '
+                f'there are {", ".join(each.name for each in fields(RedisOptions))}'
+            ) from None
+        except (ValueError, RedisError) as error:
             raise ConfigurationError(f'backend={read.shown!r}: {error}') from None
         dialect = SHARDED if read.topology == 'cluster' else PLAIN
         self._links = [
