@@ -123,24 +123,22 @@ async def test_who_is_known_until_a_time_is_told_before_and_closed_then(
 async def test_a_real_token_of_three_seconds_is_renewed_in_band_or_ends(
     ws_implementation: str, logs: Logs
 ) -> None:
+    begun = time.monotonic()
     async with (
         serving(None, ws_implementation) as (served, _),
         served.client('/ws?user=ada&lasts=3', **SPEAKS_IT) as client,
     ):
-        begun = time.monotonic()
         who = await ask(client, 'who')
         told = await client.receive()
         assert told['type'] == 'expiring'
-        assert 0.5 < told['payload']['expires_in'] <= 1.5
-        assert await renew(client, expires_at=time.time() + 3) == [
-            'ada',
-            pytest.approx(time.time() + 3, abs=1),
-        ]
+        assert 0 < told['payload']['expires_in'] <= 1.5
+        expires_at = time.time() + 3
+        assert await renew(client, expires_at=expires_at) == ['ada', expires_at]
 
         assert (await client.receive())['type'] == 'expiring'
         assert await ask(client, 'who') == who
         assert (await end_of(client))[0] == 3401
-        assert 4 < time.monotonic() - begun < 8
+        assert time.monotonic() - begun > 4
     assert logs.lines == []
 
 

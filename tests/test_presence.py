@@ -165,11 +165,9 @@ async def test_in_real_time_it_takes_as_long_as_it_says() -> None:
     told = Told(manager)
     async with serving(manager) as served:
         async with served.client('/ws?user=alice'):
-            pass
-        await have_left(manager, 0)
-        begun = asyncio.get_running_loop().time()
+            begun = asyncio.get_running_loop().time()
         assert await told.after(2) == [('user_online', 'alice'), ('user_offline', 'alice')]
-        assert 0.7 < asyncio.get_running_loop().time() - begun < 5
+        assert asyncio.get_running_loop().time() - begun >= 1
 
 
 # -- rooms and users
