@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 IMPLEMENTATIONS = ('websockets-sansio', 'websockets', 'wsproto')
 """What uvicorn can speak WebSocket with (its `--ws`)."""
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 20
 """How long anything may take before a test fails instead of hanging."""
 
 

@@ -434,11 +434,12 @@ async def test_uvicorn_reloads_it(tmp_path: Path) -> None:
     arguments = ['--reload', '--reload-dir', str(tmp_path), '--app-dir', str(tmp_path)]
     async with uvicorn_process(*arguments, 'reloaded:app') as (_, process):
         await wait_for_line(process, 'Application startup complete')
-        again = asyncio.create_task(wait_for_line(process, 'Application startup complete'))
-        while not again.done():  # uvicorn does not say from when on it watches
+        noticed = asyncio.create_task(wait_for_line(process, 'Reloading'))
+        while not noticed.done():  # uvicorn does not say from when on it watches
             module.touch()
-            await asyncio.wait([again], timeout=0.2)
-        await again
+            await asyncio.wait([noticed], timeout=0.2)
+        await noticed
+        await wait_for_line(process, 'Application startup complete')
 
 
 async def test_without_lifespan_workers_that_cannot_run_are_said(logs: Logs) -> None:
