@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from falcon_ws_mw.calls import ANSWER_SECONDS
+
 from .redis_server import RedisServer, redis_server
 from .servers import PATIENCE_SECONDS, Client, listener
 
@@ -123,12 +125,13 @@ async def test_what_a_killed_process_held_is_gone_within_its_lease(url: str) -> 
             b.process.kill()
             clock = asyncio.get_running_loop().time
             began, longest, count = clock(), 0.0, 201
+            asked = still_there = began
             while count != 1:
-                asked = clock()
+                still_there, asked = asked, clock()
                 count = await ask(watcher, 'count', 'room')
                 longest = max(longest, clock() - asked)
                 await asyncio.sleep(0.02)
-            assert clock() - began <= LEASE_SECONDS
-            assert longest < 1, 'nobody waits for it as for an answer'
+            assert still_there - began <= LEASE_SECONDS + 0.2  # its last word may be under way
+            assert longest < ANSWER_SECONDS / 2, 'nobody waits for it as for an answer'
             assert (await look(watcher, 'room'))['users'] == {'ada': 1}
             await b.process.wait()
