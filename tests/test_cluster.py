@@ -577,6 +577,58 @@ async def test_what_goes_to_several_rooms_and_to_one_at_once_is_lost_to_nobody(
     assert (a.gaps, b.gaps) == ([], [])
 
 
+async def test_a_room_has_one_order_for_all_whatever_is_said_to_several_rooms(
+    both: list[Node],
+) -> None:
+    a, b = both
+    rooms = [f'room {number}' for number in range(6)]  # of a cluster, in several parts
+    alone = [await a.member(room) for room in rooms]
+    apart = await b.member(rooms[0])  # here it is the only one of the rooms
+    several = await a.member(*rooms)
+    of_first = [number for number in range(400) if number % 3 != 2]
+    of_others = [number for number in range(400) if number % 3 != 1]
+    reports = await asyncio.gather(
+        *(
+            both[number % 2].manager.broadcast_to_room(
+                (rooms, rooms[:1], rooms[1:])[number % 3], str(number)
+            )
+            for number in range(400)
+        )
+    )
+    for member in (alone[0], apart):
+        await member.gets(len(of_first))
+        assert sorted(member.numbers) == of_first
+    assert alone[0].numbers == apart.numbers
+    for member in alone[1:]:
+        await member.gets(len(of_others))
+        assert sorted(member.numbers) == of_others
+    await several.gets(400)
+    assert sorted(several.numbers) == list(range(400))
+    assert {report.queued for report in reports[::2]} == {2, 6, 7}
+    assert (a.gaps, b.gaps) == ([], [])
+    assert a.manager._cluster is not None
+    assert not a.manager._cluster._delivery._copies._expected
+
+
+async def test_who_cannot_take_what_others_of_several_rooms_can_is_counted(
+    both: list[Node],
+) -> None:
+    a, b = both
+    small, large = await a.member('small'), await a.member('large')
+    there = await b.member('small')
+    for member in (small, there):
+        member.connection.limits = Limits(max_outbox_bytes=10)
+    a.manager._registry.least_outbox_bytes = b.manager._registry.least_outbox_bytes = 10
+    report = await a.manager.broadcast_to_room(['small', 'large'], 'x' * 11)
+    assert (report.queued, report.dropped) == (1, 1)
+    assert large.texts == ['x' * 11]
+    await until(lambda: b.manager.stats().dropped == 1)
+    assert a.manager.stats().dropped == 1
+    with pytest.raises(MessageTooBig):
+        await a.manager.broadcast_to_room(['small', 'empty'], 'x' * 11)
+    assert a.manager.stats().dropped == 1
+
+
 async def test_a_thousand_users_are_told_at_once(both: list[Node]) -> None:
     a, b = both
     members = [Member(b.manager) for _ in range(1_000)]

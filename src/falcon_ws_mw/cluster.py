@@ -16,24 +16,18 @@ from falcon_ws_mw.backends import Backend
 from falcon_ws_mw.calls import ANSWER, ASK, Calls, Operation
 from falcon_ws_mw.channels import Channel, Holdings, Kind, channels_of
 from falcon_ws_mw.connection import Connection
+from falcon_ws_mw.delivery import Delivery
 from falcon_ws_mw.envelope import Sendable, is_id
-from falcon_ws_mw.errors import ConnectionNotFound, MessageTooBig
+from falcon_ws_mw.errors import ConnectionNotFound
 from falcon_ws_mw.fanout import Fanout
 from falcon_ws_mw.gaps import Gaps
 from falcon_ws_mw.interest import Interest
 from falcon_ws_mw.logs import ClientFaults, quoted
 from falcon_ws_mw.options import OutagePolicy, SlowConsumer
-from falcon_ws_mw.packets import (
-    Packet,
-    Seen,
-    UnreadablePacket,
-    Variant,
-    as_fact,
-    as_key,
-    decode,
-)
+from falcon_ws_mw.packets import Packet, UnreadablePacket, Variant, as_fact, decode
 from falcon_ws_mw.registry import Registry
 from falcon_ws_mw.reports import BackendHealth, Counters, DeliveryReport, Gap
+from falcon_ws_mw.seen import Seen
 
 DELIVER: Final = 'deliver'
 
@@ -75,7 +69,6 @@ class Cluster:
         self._backend = backend
         self._registry = registry
         self._fanout = fanout
-        self._counters = counters
         self._gaps = gaps
         self._faults = faults
         self._outage_policy: OutagePolicy = outage_policy
@@ -84,7 +77,7 @@ class Cluster:
         self._calls = Calls(self._say, self._presence, operations)
         self._seen = Seen()
         self._said = 0
-        self._outcomes: dict[int, DeliveryReport | Exception | None] = {}
+        self._delivery = Delivery(registry, fanout, counters, self._holdings, faults)
         registry.changed = self._changed
 
     async def start(self) -> None:
@@ -95,6 +88,7 @@ class Cluster:
         await self._backend.start(node_id, self)
         self.node_id = node_id
         self._seen, self._said = Seen(), 0
+        self._delivery.begin()
         self._calls.begin()
         self._interest.changed(Channel('node', self.node_id))
         for kind, name in self._registry.names():
@@ -171,11 +165,10 @@ class Cluster:
             BackendUnavailable: If it could not be sent.
         """
         names = [*dict.fromkeys(names)]
-        facts: dict[str, Any] = {'kind': kind, 'names': names}
         variants = self._fanout.pack(members, message, slow_consumer)
         channels = channels_of(kind, names)
-        excluded = [exclude_ids] if isinstance(exclude_ids, str) else [*exclude_ids]
-        if excluded:
+        facts: dict[str, Any] = {}
+        if excluded := [exclude_ids] if isinstance(exclude_ids, str) else [*exclude_ids]:
             facts['except'] = excluded
         if coalesce is not None:
             facts['key'] = as_fact(coalesce)
@@ -184,21 +177,21 @@ class Cluster:
         if not channels:
             return DeliveryReport()
         if self._outage_policy == 'local' and not self._backend.is_in_touch(channels):
-            return self._deliver(facts, variants)
-        if kind == 'user' and len(names) > 1:
-            return await self._send_each(names, facts, variants)
-        if len(channels) > 1:
-            facts['several'] = True
+            key = None if coalesce is None else (kind, tuple(sorted(names)), coalesce)
+            return self._fanout.deliver(
+                members, variants, excluded, slow_consumer=slow_consumer, key=key
+            )
+        if kind == 'user' and len(channels) > 1:
+            return await self._send_each(channels, facts, variants)
+        if kind == 'topic' or len(channels) > 1:
+            facts['names'] = names
         return await self._send(channels, facts, variants)
 
     async def _send_each(
-        self, names: Iterable[str], facts: Mapping[str, Any], variants: tuple[Variant, ...]
+        self, channels: Iterable[Channel], facts: Mapping[str, Any], variants: tuple[Variant, ...]
     ) -> DeliveryReport:
         """Send to many users: no connection is two users', so none could get it twice."""
-        sending = [
-            self._send(channels_of('user', [name]), {**facts, 'names': [name]}, variants)
-            for name in names
-        ]
+        sending = [self._send([channel], facts, variants) for channel in channels]
         reports = await asyncio.gather(*sending, return_exceptions=True)
         for report in reports:
             if isinstance(report, BaseException):
@@ -211,15 +204,9 @@ class Cluster:
     ) -> DeliveryReport:
         packet = self._packet(DELIVER, facts, variants)
         data = packet.encode()
-        self._outcomes[packet.number] = None
-        try:
+        with self._delivery.watched(packet) as outcome:
             await self._backend.send(channels, data)
-            outcome = self._outcomes[packet.number]
-        finally:
-            del self._outcomes[packet.number]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome or DeliveryReport()
+        return self._delivery.report(outcome)
 
     def _packet(
         self, operation: str, facts: Mapping[str, Any], variants: tuple[Variant, ...] = ()
@@ -336,14 +323,19 @@ class Cluster:
                 'undecodable', 'a packet could not be read and is ignored: %s', quoted(str(error))
             )
             return
-        if not self._seen.is_new(*channel, packet):
+        if not self._seen.is_new(channel, packet):
             return
         try:
-            self._do(packet)
+            if packet.operation == DELIVER:
+                self._delivery.deliver(channel, packet)
+            elif packet.operation == ASK:
+                self._calls.asked(packet)
+            elif packet.operation == ANSWER:
+                self._calls.answered(packet)
+            else:
+                raise UnreadablePacket('nobody knows how to do that')
         except Exception as error:  # noqa: BLE001  # of another version, an envelope of the app's
             self.undecodable += 1
-            if packet.operation == DELIVER:
-                self._counters.dropped += self._count_of(packet.facts)
             self._faults.warn(
                 'undeliverable',
                 'what another process said (%s) could not be done: %s: %s',
@@ -351,44 +343,6 @@ class Cluster:
                 type(error).__name__,
                 quoted(str(error)),
             )
-
-    def _count_of(self, facts: Mapping[str, Any]) -> int:
-        try:
-            return len(self._members(facts))
-        except Exception:  # noqa: BLE001  # whatever the facts are, there is nobody by them
-            return 0
-
-    def _do(self, packet: Packet) -> None:
-        if packet.operation == DELIVER:
-            is_own = packet.origin == self.node_id and packet.number in self._outcomes
-            try:
-                outcome: DeliveryReport | Exception = self._deliver(packet.facts, packet.variants)
-            except MessageTooBig as error:
-                outcome = error
-            if is_own:
-                self._outcomes[packet.number] = outcome
-            elif isinstance(outcome, Exception):  # whoever sent it is told nothing of this process
-                self._counters.dropped += self._count_of(packet.facts)
-        elif packet.operation == ASK:
-            self._calls.asked(packet)
-        elif packet.operation == ANSWER:
-            self._calls.answered(packet)
-        else:
-            raise UnreadablePacket(f'nobody knows how to {packet.operation!r:.40}')
-
-    def _deliver(self, facts: Mapping[str, Any], variants: tuple[Variant, ...]) -> DeliveryReport:
-        kind, names, key = facts['kind'], facts['names'], facts.get('key')
-        return self._fanout.deliver(
-            self._members(facts),
-            variants,
-            facts.get('except', ()),
-            slow_consumer=facts.get('slow_consumer'),
-            key=None if key is None else (kind, tuple(sorted(names)), as_key(key)),
-        )
-
-    def _members(self, facts: Mapping[str, Any]) -> list[Connection]:
-        kind, names = facts['kind'], facts['names']
-        return self._registry.under(kind, names[0] if kind == 'topic' else names)
 
     def lost(self, gap: Gap) -> None:
         """Something will not arrive."""

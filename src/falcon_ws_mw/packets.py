@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -132,64 +132,3 @@ def as_fact(key: Hashable) -> Any:
 def as_key(fact: Any) -> Hashable:
     """The key that `as_fact` has made something of."""
     return tuple(as_key(each) for each in fact) if isinstance(fact, list) else fact
-
-
-class Seen:
-    """Which packets have arrived, so that what comes twice counts once.
-
-    To one channel the packets of one process come in order, so a number that is no higher than the
-    last one has been sent again: its sender could not know that it had arrived. What is sent to
-    several channels comes by each of them.
-    """
-
-    __slots__ = ('_highest', '_several')
-
-    def __init__(self) -> None:
-        self._highest: _Lately[tuple[str, str, str], int] = _Lately(65_536)
-        self._several: _Lately[tuple[str, int], None] = _Lately(4_096)
-
-    def is_new(self, kind: str, name: str, packet: Packet) -> bool:
-        """Whether a packet has not arrived before. From now on it has.
-
-        Args:
-            kind: The kind of the channel that it came by.
-            name: The name of the channel.
-            packet: The packet.
-        """
-        highest = self._highest.get((kind, name, packet.origin))
-        if highest is not None and packet.number <= highest:
-            return False
-        self._highest.put((kind, name, packet.origin), packet.number)
-        if packet.facts.get('several'):
-            one = (packet.origin, packet.number)
-            if self._several.knows(one):
-                return False
-            self._several.put(one, None)
-        return True
-
-
-Key = TypeVar('Key')
-Value = TypeVar('Value')
-
-
-class _Lately(Generic[Key, Value]):
-    """A mapping that remembers so many entries at least, and forgets the oldest."""
-
-    __slots__ = ('_former', '_least', '_now')
-
-    def __init__(self, least: int) -> None:
-        self._least = least
-        self._now: dict[Key, Value] = {}
-        self._former: dict[Key, Value] = {}
-
-    def get(self, key: Key) -> Value | None:
-        found = self._now.get(key)
-        return self._former.get(key) if found is None else found
-
-    def knows(self, key: Key) -> bool:
-        return key in self._now or key in self._former
-
-    def put(self, key: Key, value: Value) -> None:
-        if len(self._now) >= self._least:
-            self._former, self._now = self._now, {}
-        self._now[key] = value

@@ -9,7 +9,7 @@ that fit it, and a filter's memory is in proportion to its length. Nothing here 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise, takewhile
 from typing import Generic, TypeVar
 
@@ -88,12 +88,16 @@ class TopicIndex(Generic[Member]):
         if held and not self._holders.count(topic_filter):
             _remove(self._root_of(topic_filter), topic_filter)
 
-    def members(self, topic: str) -> list[Member]:
+    def members(self, topic: str, concerns: Callable[[str], bool] | None = None) -> list[Member]:
         """Those who hold a filter that matches, each once, as a copy.
 
         First come 'a/#', 'a' and what is below it, then '+'; for one filter who came first.
+
+        Args:
+            topic: The topic.
+            concerns: Which filters count (default: all).
         """
-        return self._holders.union(_matching(self._root_of(topic), topic))
+        return self._holders.union(filter(concerns, _matching(self._root_of(topic), topic)))
 
     def count(self, topic_filter: str) -> int:
         """How many hold a filter."""
