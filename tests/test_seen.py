@@ -53,7 +53,7 @@ def test_once_all_expected_copies_have_come_nobody_who_joins_gets_another() -> N
 
 
 def test_what_is_forgotten_is_known_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seen, 'MAX_REMEMBERED', 3)
+    monkeypatch.setattr(seen, 'MAX_REMEMBERED', 5)
     copies = Copies()
     copies.those_without(packet(1), ONE, [TWO], [ADA, BOB])
     copies.those_without(packet(2), ONE, [TWO], [ADA])

@@ -9,7 +9,7 @@ from falcon_ws_mw.channels import Channel
 from falcon_ws_mw.packets import Packet
 
 MAX_REMEMBERED: Final = 500_000
-"""How many deliveries are remembered of messages whose other copies are still to come."""
+"""How many messages whose other copies are still to come are remembered, and deliveries of them."""
 
 
 class Identified(Protocol):
@@ -85,6 +85,7 @@ class Copies:
         expected = self._expected.get(one)
         if expected is None:
             expected = self._expected[one] = _Expected(others)
+            self._remembered += 1
         rest = [member for member in members if member.id not in expected.had]
         expected.channels.discard(channel)
         if expected.channels:
@@ -97,7 +98,7 @@ class Copies:
         return rest
 
     def _end(self, one: tuple[str, int], *, is_complete: bool) -> None:
-        self._remembered -= len(self._expected.pop(one).had)
+        self._remembered -= 1 + len(self._expected.pop(one).had)
         self._done.put(one, is_complete)
 
 
