@@ -254,19 +254,36 @@ async def gap_by_cutting(server: RedisServer) -> int | None:
 
 
 async def gap_by_leaving(server: RedisServer) -> int | None:
-    async with wire_to(server) as wire, nodes(server.url, wire.url) as (a, b):
-        here = await a.member('room')
-        await b.member('room')
+    return await gap_while_the_other_leaves(server, '', is_late=False)
+
+
+async def gap_by_leaving_late(server: RedisServer) -> int | None:
+    return await gap_while_the_other_leaves(server, '?lease_seconds=1', is_late=True)
+
+
+async def gap_while_the_other_leaves(
+    server: RedisServer, query: str, *, is_late: bool
+) -> int | None:
+    async with (
+        wire_to(server) as wire,
+        nodes(f'{server.url}{query}', f'{wire.url}{query}') as (a, b),
+    ):
+        here, there = await a.member('room'), await b.member('room')
+        lease = f'falcon_ws:holds:{there.id.partition(".")[0]}'
         await b.manager.broadcast_to_room('room', '0')
         wire.cut()
         with server.client() as client:  # so that Redis does not go on to count `b` as a listener
             client.execute_command('CLIENT', 'KILL', 'TYPE', 'pubsub', 'SKIPME', 'yes')
-        await until(lambda: a.health.connects == 2)
+            await until(lambda: a.health.connects == 2)
+            while is_late and client.exists(lease):
+                await asyncio.sleep(0.05)
         await a.manager.leave_room(here.id, 'room')
         await a.manager.get_room_names()  # has brought that
-        await a.manager.broadcast_to_room('room', '1')
+        for text in '12':
+            await a.manager.broadcast_to_room('room', text)
         wire.mend()
         await until(lambda: any(gap.name == 'room' for gap in b.gaps))
+        assert b.lost('room') == (None if is_late else 2)
         return b.lost('room')
 
 
@@ -303,6 +320,8 @@ GAPS: dict[str, tuple[str, Callable[[RedisServer], Awaitable[int | None]]]] = {
         'redis_server',
         gap_by_leaving,
     ),
+    'the same for longer than `lease_seconds`, and by then the last process that listened to the '
+    'room has left it': ('redis_server', gap_by_leaving_late),
     'Redis was restarted, and writes each command down first: `appendonly yes`, '
     '`appendfsync always`': ('lasting_redis', gap_by_restart),
     'Redis was restarted otherwise, failed over, or was emptied': ('redis_server', gap_by_restart),

@@ -247,6 +247,33 @@ async def test_what_was_joined_meanwhile_may_have_missed_something(
     assert 'is reached again' in back
 
 
+async def test_who_comes_back_to_a_room_is_told_nothing_of_what_was_said_while_nobody_was_there(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    async with wire_to(redis_server) as wire, nodes(redis_server.url, wire.url) as (a, b):
+        await a.member(ROOM)
+        member = await b.member(ROOM)
+        await a.manager.broadcast_to_room(ROOM, '0')
+        await member.gets(1)
+        wire.cut()
+        await until(lambda: b.health.state == 'connecting')
+        held = b.health.channels
+        await b.manager.leave_room(member.id, ROOM)
+        await until(lambda: b.health.channels == held - 1)
+        for _ in range(5):
+            await a.manager.broadcast_to_room(ROOM, '1')
+        await b.manager.join_room(member.id, ROOM)
+        wire.mend()
+        await b.connected()
+        await until(lambda: b.gaps != [])
+        assert [(gap.name, gap.lost) for gap in b.gaps] == [(ROOM, None)]
+        await a.manager.broadcast_to_room(ROOM, '2')
+        await member.gets(2)
+        assert member.texts == ['0', '2']
+        assert a.gaps == []
+
+
 async def test_an_app_starts_without_redis_and_is_in_touch_when_it_comes(
     redis_server: RedisServer, logs: Logs
 ) -> None:

@@ -102,6 +102,8 @@ class Holding:
                 held = _Held(channel, self._keys.channel(channel))
                 self._held[channel] = self._by_key[held.key.encode()] = held
             held.count = count
+            if not count and (held.listened_in is None or held.listened_in.is_over):
+                held.position = Position()  # what is missed from now on concerns nobody here
             self._unsettled[channel] = held
 
     def doubt(self) -> None:
@@ -182,11 +184,16 @@ class Holding:
             args = (session.run_id, int(session.is_durable), secrets.token_hex(6), COUNT_SECONDS)
             commands.append(call(self._dialect.listen, silent, *args, self._keys.node_id))
         if left := _counted(ended):
-            commands.append(call(self._dialect.leave, left))
+            commands.append(self._leave(left))
         commands.append(('PEXPIRE', into, int(self._lease_seconds * 1_000)))
         await session.execute(*commands)
         for each in held:
             each.announced_in = session
+
+    def _leave(self, left: Sequence[str]) -> Sequence[Argument]:
+        keys = self._keys
+        lease = int(self._lease_seconds * 1_000)
+        return call(self._dialect.leave, (keys.nodes, *left), keys.node_id, keys.prefix, lease)
 
     def _forget(self, held: _Held) -> None:
         del self._held[held.channel]
@@ -207,7 +214,7 @@ class Holding:
         )
         await session.unsubscribe([each.key for each in held])
         for part in _parts(_counted(held)):
-            await session.run(self._dialect.leave, part)
+            await session.execute(self._leave(part))
 
     # -- what arrives
 

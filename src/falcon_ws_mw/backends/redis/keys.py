@@ -32,10 +32,10 @@ class Keys:
         node_id: The process that they are for.
     """
 
-    __slots__ = ('_prefix', 'holds', 'holds_made', 'node_id', 'nodes', 'sent')
+    __slots__ = ('holds', 'holds_made', 'node_id', 'nodes', 'prefix', 'sent')
 
     def __init__(self, prefix: str, node_id: str) -> None:
-        self._prefix = prefix
+        self.prefix = prefix
         self.node_id = node_id
         self.nodes = f'{prefix}:nodes'
         """A sorted set: processes by the time at which their leases end."""
@@ -48,11 +48,11 @@ class Keys:
 
     def holds_of(self, node_id: str) -> str:
         """The hash that says what a process holds."""
-        return f'{self._prefix}:holds:{node_id}'
+        return f'{self.prefix}:holds:{node_id}'
 
     def channel(self, channel: Channel) -> str:
         """The name of a channel."""
-        return f'{self._prefix}:{field_of(channel)}'
+        return f'{self.prefix}:{field_of(channel)}'
 
 
 def field_of(channel: Channel) -> str:

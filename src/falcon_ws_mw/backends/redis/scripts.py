@@ -148,10 +148,27 @@ return #KEYS
 _LEAVE: Final = (
     _COUNTING
     + """
--- KEYS: channels that a process does not listen to any more
-for _, key in ipairs(KEYS) do
+-- KEYS: the processes; channels that one of them does not listen to any more
+-- ARGV: that one, what keys begin with, the milliseconds of a lease
+local living = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '+inf')
+local function is_held(key)
+  local field = key:sub(#ARGV[2] + 2)
+  for _, node in ipairs(living) do
+    if node ~= ARGV[1] and redis.call('HGET', ARGV[2] .. ':holds:' .. node, field) then
+      return true
+    end
+  end
+  return false
+end
+
+for i = 2, #KEYS do
+  local key = KEYS[i]
   if listeners(key) == 0 then
-    redis.call('DEL', key)
+    if is_held(key) then  -- by one who is away: until his lease ends he may ask how far it is
+      redis.call('PEXPIRE', key, ARGV[3])
+    else
+      redis.call('DEL', key)
+    end
   end
 end
 return #KEYS
