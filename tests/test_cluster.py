@@ -96,7 +96,7 @@ async def test_who_is_excluded_gets_nothing_wherever_it_is(both: list[Node]) -> 
     await a.manager.broadcast_to_room('room', '4')
     await members[1].gets(2)
     assert members[0].texts == ['2', '4']
-    assert members[1].texts == ['3', '4']
+    assert sorted(members[1].texts) == ['3', '4']  # a room and all: there is no order of these
 
 
 async def test_users_are_reached_on_all_their_devices(both: list[Node]) -> None:
@@ -110,7 +110,7 @@ async def test_users_are_reached_on_all_their_devices(both: list[Node]) -> None:
     await a.manager.broadcast('4')
     for member, texts in zip(members, ('124', '124', '24'), strict=True):
         await member.gets(len(texts))
-        assert ''.join(member.texts) == texts
+        assert sorted(member.texts) == [*texts]  # a user and all: there is no order of these
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ async def test_topics_reach_all_filters_that_match_once(
         await b.manager.subscribe(everything.id, each)
     await a.manager.publish(topic, '1')
     await a.manager.broadcast('end')
-    for member in members.values():
-        await until(lambda member=member: 'end' in member.texts)  # type: ignore[misc]
+    for each, member in members.items():  # by a cluster 'end' may come first
+        await member.gets(1 + (each in reached))
     assert sorted(each for each, member in members.items() if '1' in member.texts) == reached
     assert everything.texts.count('1') == 1
     for each, member in members.items():
@@ -627,6 +627,22 @@ async def test_who_cannot_take_what_others_of_several_rooms_can_is_counted(
     with pytest.raises(MessageTooBig):
         await a.manager.broadcast_to_room(['small', 'empty'], 'x' * 11)
     assert a.manager.stats().dropped == 1
+
+
+async def test_hundreds_of_rooms_are_reached_at_once_and_nobody_twice(both: list[Node]) -> None:
+    a, b = both
+    rooms = [f'room {number}' for number in range(300)]
+    alone = [await b.member(room) for room in rooms[::30]]
+    several = [await node.member(*rooms[:100]) for node in both]
+    for number in range(3):
+        await a.manager.broadcast_to_room(rooms, str(number))
+    await a.manager.broadcast_to_room(rooms[:2], '3')
+    for member in (*several, alone[0]):
+        await member.gets(4)
+        assert member.texts == ['0', '1', '2', '3']
+    for member in alone[1:]:
+        await member.gets(3)
+        assert member.texts == ['0', '1', '2']
 
 
 async def test_a_thousand_users_are_told_at_once(both: list[Node]) -> None:

@@ -28,6 +28,16 @@ def packet(number: int, origin: str = 'a') -> Packet:
     return Packet('deliver', origin, number, {})
 
 
+def take(
+    copies: Copies,
+    number: int,
+    channel: Channel,
+    members: list[Member],
+    all_channels: list[Channel] | None = CHANNELS,
+) -> list[Member]:
+    return copies.those_without(packet(number), channel, lambda: all_channels, members)
+
+
 def test_what_is_sent_again_is_not_new() -> None:
     packets = Seen()
     assert [packets.is_new(ONE, packet(number)) for number in (1, 2, 2, 1, 3)] == [
@@ -39,32 +49,40 @@ def test_what_is_sent_again_is_not_new() -> None:
 
 def test_each_copy_is_for_those_of_its_channel_who_have_none() -> None:
     copies = Copies()
-    assert copies.those_without(packet(1), ONE, [TWO, THREE], [ADA, BOB]) == [ADA, BOB]
-    assert copies.those_without(packet(1), TWO, [ONE, THREE], [BOB, CEM]) == [CEM]
-    assert copies.those_without(packet(2), TWO, [ONE], [BOB]) == [BOB]
-    assert copies.those_without(packet(1), THREE, [ONE, TWO], [ADA, BOB, CEM]) == []
+    assert take(copies, 1, ONE, [ADA, BOB]) == [ADA, BOB]
+    assert take(copies, 1, TWO, [BOB, CEM]) == [CEM]
+    assert take(copies, 2, TWO, [BOB], [ONE, TWO]) == [BOB]
+    assert take(copies, 1, THREE, [ADA, BOB, CEM]) == []
 
 
 def test_once_all_expected_copies_have_come_nobody_who_joins_gets_another() -> None:
     copies = Copies()
-    assert copies.those_without(packet(1), ONE, [], [ADA]) == [ADA]
-    assert copies.those_without(packet(1), TWO, [ONE], [ADA, BOB]) == []
+    assert take(copies, 1, ONE, [ADA], [ONE]) == [ADA]
+    assert take(copies, 1, TWO, [ADA, BOB], [ONE, TWO]) == []
     assert not copies.is_over(packet(1))
 
 
 def test_what_is_forgotten_is_known_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seen, 'MAX_REMEMBERED', 5)
     copies = Copies()
-    copies.those_without(packet(1), ONE, [TWO], [ADA, BOB])
-    copies.those_without(packet(2), ONE, [TWO], [ADA])
+    take(copies, 1, ONE, [ADA, BOB], [ONE, TWO])
+    take(copies, 2, ONE, [ADA], [ONE, TWO])
     assert not copies.is_over(packet(1))
-    copies.those_without(packet(3), ONE, [TWO], [ADA])
+    take(copies, 3, ONE, [ADA], [ONE, TWO])
     assert copies.is_over(packet(1))
     assert not copies.is_over(packet(2))
-    assert copies.those_without(packet(3), TWO, [ONE], [ADA, BOB]) == [BOB]
-    copies.those_without(packet(4), ONE, [TWO], [ADA] * 5)  # alone it is remembered all the same
+    assert take(copies, 3, TWO, [ADA, BOB], [ONE, TWO]) == [BOB]
+    take(copies, 4, ONE, [ADA] * 5, [ONE, TWO])  # alone it is remembered all the same
     assert copies.is_over(packet(2))
-    assert copies.those_without(packet(4), TWO, [ONE], [ADA, BOB]) == [BOB]
+    assert take(copies, 4, TWO, [ADA, BOB], [ONE, TWO]) == [BOB]
+
+
+def test_where_it_is_not_known_what_is_to_come_who_had_it_is_remembered() -> None:
+    copies = Copies()
+    assert take(copies, 1, ONE, [ADA], None) == [ADA]
+    assert take(copies, 1, TWO, [ADA, BOB], None) == [BOB]
+    assert take(copies, 1, THREE, [ADA, BOB, CEM], None) == [CEM]
+    assert take(copies, 1, ONE, [ADA, BOB, CEM], None) == []
 
 
 @given(st.data())
@@ -79,8 +97,7 @@ def test_whoever_is_under_a_channel_gets_a_message_once_in_whatever_order_copies
     coming = [(number, channel) for number in range(4) for channel in CHANNELS]
     got: dict[int, list[Member]] = {number: [] for number in range(4)}
     for number, channel in data.draw(st.permutations(coming)):
-        others = [each for each in CHANNELS if each != channel]
-        got[number] += copies.those_without(packet(number), channel, others, members[channel])
+        got[number] += take(copies, number, channel, members[channel])
     everybody = {member for those in members.values() for member in those}
     for those in got.values():
         assert len(those) == len({*those})

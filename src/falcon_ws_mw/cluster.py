@@ -16,7 +16,7 @@ from falcon_ws_mw.backends import Backend
 from falcon_ws_mw.calls import ANSWER, ASK, Calls, Operation
 from falcon_ws_mw.channels import Channel, Holdings, Kind, channels_of
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.delivery import Delivery
+from falcon_ws_mw.delivery import Delivery, line_of, names_of
 from falcon_ws_mw.envelope import Sendable, is_id
 from falcon_ws_mw.errors import ConnectionNotFound
 from falcon_ws_mw.fanout import Fanout
@@ -177,15 +177,13 @@ class Cluster:
         if not channels:
             return DeliveryReport()
         if self._outage_policy == 'local' and not self._backend.is_in_touch(channels):
-            key = None if coalesce is None else (kind, tuple(sorted(names)), coalesce)
+            key = None if coalesce is None else line_of(kind, names, coalesce)
             return self._fanout.deliver(
                 members, variants, excluded, slow_consumer=slow_consumer, key=key
             )
         if kind == 'user' and len(channels) > 1:
             return await self._send_each(channels, facts, variants)
-        if kind == 'topic' or len(channels) > 1:
-            facts['names'] = names
-        return await self._send(channels, facts, variants)
+        return await self._send(channels, facts | names_of(kind, names), variants)
 
     async def _send_each(
         self, channels: Iterable[Channel], facts: Mapping[str, Any], variants: tuple[Variant, ...]

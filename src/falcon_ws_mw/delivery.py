@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 import contextlib
 from dataclasses import dataclass
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final
 
-from falcon_ws_mw.channels import Channel, Holdings, channel_of_filter, channels_of
+import orjson
+
+from falcon_ws_mw.channels import Channel, Holdings, Kind, channel_of_filter, channels_of
 from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.errors import MessageTooBig
 from falcon_ws_mw.fanout import Fanout
 from falcon_ws_mw.logs import ClientFaults
+from falcon_ws_mw.outbox import Key
 from falcon_ws_mw.packets import Packet, as_key
 from falcon_ws_mw.registry import Registry
 from falcon_ws_mw.reports import Counters, DeliveryReport
 from falcon_ws_mw.seen import Copies
 from falcon_ws_mw.topics import check_topic
+
+MAX_NAMES: Final = 32
+"""How many names go with a message to several rooms. Each room's copy has them all in it."""
+
+
+def names_of(kind: Kind, names: Sequence[str]) -> dict[str, Any]:
+    """What a message says of whom it is for, where its channel does not."""
+    if len(names) > MAX_NAMES:
+        return {'many': _digest(names)}
+    return {'names': names} if kind == 'topic' or len(names) > 1 else {}
+
+
+def line_of(kind: Kind, names: str | Sequence[str], key: Hashable) -> Key:
+    """Under which key a message waits, so that a later one to the same names takes its place.
+
+    Args:
+        kind: To whom it goes.
+        names: Which of them, or the `'many'` of `names_of`.
+        key: The app's key.
+    """
+    if isinstance(names, str):
+        return kind, names, key
+    return kind, _digest(names) if len(names) > MAX_NAMES else tuple(sorted(names)), key
+
+
+def _digest(names: Iterable[str]) -> str:
+    return sha256(orjson.dumps(sorted(names))).hexdigest()
 
 
 @dataclass(slots=True)
@@ -96,8 +127,8 @@ class Delivery:
             Exception: If what it says is nothing that this process understands.
         """
         outcome = self._outcomes.get((packet.origin, packet.number))
-        kind, facts = channel.kind, packet.facts
-        names, key = facts.get('names', (channel.name,)), facts.get('key')
+        facts, key = packet.facts, packet.facts.get('key')
+        names = facts.get('many') or facts.get('names', (channel.name,))
         members = self._those_concerned(channel, packet)
         try:
             report = self._fanout.deliver(
@@ -105,7 +136,7 @@ class Delivery:
                 packet.variants,
                 facts.get('except', ()),
                 slow_consumer=facts.get('slow_consumer'),
-                key=None if key is None else (kind, tuple(sorted(names)), as_key(key)),
+                key=None if key is None else line_of(channel.kind, names, as_key(key)),
             )
         except MessageTooBig as error:
             if outcome is None:  # whoever sent it is told nothing of this process
@@ -123,9 +154,10 @@ class Delivery:
 
     def _those_concerned(self, channel: Channel, packet: Packet) -> list[Connection]:
         """Those under a channel who have not had a message by another one."""
-        names = packet.facts.get('names')
+        facts = packet.facts
+        names = facts.get('names')
         members = self._members(channel, names)
-        if names is None:
+        if names is None and 'many' not in facts:
             return members
         if self._copies.is_over(packet):
             self._counters.dropped += len(members)
@@ -133,11 +165,12 @@ class Delivery:
                 'undeliverable', 'a message came so late that it is not known who has had it'
             )
             return []
-        others = [
-            each
-            for each in channels_of(channel.kind, names)
-            if each != channel and self._holdings.count(each)
-        ]
+
+        def others() -> list[Channel] | None:
+            if names is None:
+                return None
+            return [each for each in channels_of(channel.kind, names) if self._holdings.count(each)]
+
         return self._copies.those_without(packet, channel, others, members)
 
     def _members(self, channel: Channel, names: Any) -> list[Connection]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
 from falcon_ws_mw.channels import Channel
@@ -50,7 +50,8 @@ class Copies:
 
     Each copy is for those under its own channel, at its own place in the order of that; whoever is
     under several gets the first one. A message is remembered until all its copies have come that
-    this process listened for when the first one did. Whoever joins later need not have it.
+    this process listened for when the first one did, or until there are too many. Whoever joins
+    later need not have it.
     """
 
     __slots__ = ('_done', '_expected', '_remembered')
@@ -68,7 +69,7 @@ class Copies:
         self,
         packet: Packet,
         channel: Channel,
-        others: Iterable[Channel],
+        others: Callable[[], Iterable[Channel] | None],
         members: list[Member],
     ) -> list[Member]:
         """Who has not had a message by another of its channels. From now on they have.
@@ -76,7 +77,7 @@ class Copies:
         Args:
             packet: The message.
             channel: By which channel it has come.
-            others: By which others it may come to this process.
+            others: Says by which others it may come to this process; `None` if that is not known.
             members: Who is under the channel.
         """
         one = (packet.origin, packet.number)
@@ -84,11 +85,12 @@ class Copies:
             return []
         expected = self._expected.get(one)
         if expected is None:
-            expected = self._expected[one] = _Expected(others)
+            expected = self._expected[one] = _Expected(others())
             self._remembered += 1
         rest = [member for member in members if member.id not in expected.had]
-        expected.channels.discard(channel)
-        if expected.channels:
+        if expected.channels is not None:
+            expected.channels.discard(channel)
+        if expected.channels is None or expected.channels:
             expected.had.update(member.id for member in rest)
             self._remembered += len(rest)
             while self._remembered > MAX_REMEMBERED and len(self._expected) > 1:
@@ -106,14 +108,14 @@ class _Expected:
     """A message of which there is more to come.
 
     Attributes:
-        channels: By which channels.
+        channels: By which channels; `None` if that is not known.
         had: Which connections have had it.
     """
 
     __slots__ = ('channels', 'had')
 
-    def __init__(self, channels: Iterable[Channel]) -> None:
-        self.channels = set(channels)
+    def __init__(self, channels: Iterable[Channel] | None) -> None:
+        self.channels = None if channels is None else set(channels)
         self.had: set[str] = set()
 
 
