@@ -136,10 +136,30 @@ async def test_local_is_the_word_for_this_process_alone(
     logs.take()
 
 
+async def test_an_http_resource_answers_503_where_the_app_says_so(
+    page_of: Callable[[str], Page], redis_server: RedisServer, logs: Logs
+) -> None:
+    app = page_of(f'{redis_server.url}?wait_seconds=0.2').apps[2]
+    async with (
+        serve(app) as one,
+        one.client('/chat/garden?user=ada') as ada,
+        httpx.AsyncClient() as http,
+    ):
+        done = await http.post(f'{one.http}/announcements', json='tea')
+        assert done.status_code == 200
+        assert await ada.receive() == {'type': 'announcement', 'payload': 'tea'}
+        redis_server.kill()
+        refused = await http.post(f'{one.http}/announcements', json='tea')
+        assert (refused.status_code, refused.headers['Retry-After']) == (503, '5')
+        answer = await ada.ask({'type': 'say', 'payload': 'hello', 'id': 1})
+        assert answer['payload']['title'] == 'The chat is away for a moment'
+    logs.take()
+
+
 async def test_the_app_says_how_it_stands(
     page_of: Callable[[str], Page], redis_server: RedisServer
 ) -> None:
-    health = page_of(redis_server.url).apps[3]
+    health = page_of(redis_server.url).apps[4]
     async with serve(health) as one, httpx.AsyncClient() as http:
         answer = (await http.get(f'{one.http}/health')).json()
     assert answer['backend'] == 'connected'
@@ -168,7 +188,7 @@ async def test_the_traced_backend_traces(
     page = page_of(redis_server.url)
     assert open_backend('traced://chat').url == 'memory://chat'
     caplog.set_level(logging.INFO, 'chat')
-    async with serve(page.apps[2]) as one, one.client('/chat/garden?user=ada') as ada:
+    async with serve(page.apps[3]) as one, one.client('/chat/garden?user=ada') as ada:
         await ada.send({'type': 'say', 'payload': 'hello'})
         assert (await ada.receive())['payload']['text'] == 'hello'
     assert 'garden' in caplog.text
