@@ -399,6 +399,7 @@ GARBAGE = {
     'other types': b'\x01\x00\x00\x00\x0b[1,2,3,4,5]',
     'facts that are none': b'\x01\x00\x00\x00\x13["ask","x",1,[],[]]',
     'nobody can do that': Packet('explode', 'x', 3, {}).encode(),
+    'a question without a number': Packet('ask', 'x', 3, {'call': 'send', 'args': []}).encode(),
     'nobody knows whom': Packet('deliver', 'x', 4, {}).encode(),
 }
 

@@ -110,6 +110,7 @@ BELOW_THE_LINE = (
     'guards',
     'signatures',
     'seen',
+    'answers',
     'packets',
     'codec',
     'reading',

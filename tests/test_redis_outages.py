@@ -340,7 +340,7 @@ async def test_who_is_away_is_not_said_to_be_gone(redis_server: RedisServer, log
             a.manager.close_connection(member.id),
             a.manager.close_user('ada'),
         ):
-            with pytest.raises(BackendUnavailable, match='not in touch, or have just died'):
+            with pytest.raises(BackendUnavailable, match='not in touch, or has just died'):
                 await call
         assert await a.manager.get_users_in_room('room') == {}
         assert await a.manager.count_connections_in_room('room') == 1

@@ -13,7 +13,7 @@ import secrets
 from typing import Any, Final
 
 from falcon_ws_mw.backends import Backend
-from falcon_ws_mw.calls import ANSWER, ASK, Calls, Operation
+from falcon_ws_mw.calls import ANSWER, ASK, ASK_AGAIN, Calls, Operation
 from falcon_ws_mw.channels import Channel, Holdings, Kind, channels_of
 from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.delivery import Delivery, line_of, names_of
@@ -266,11 +266,10 @@ class Cluster:
             without_absent: Whether those are left out who may have been killed.
 
         Raises:
-            BackendUnavailable: If one of them does not answer.
+            BackendUnavailable: If one of them does not answer. The others have done it.
         """
-        return await self._calls.ask(
-            Channel(kind, name), operation, *args, without_absent=without_absent
-        )
+        node_ids = await self._backend.holders(Channel(kind, name))
+        return await self._calls.ask_each(node_ids, operation, *args, without_absent=without_absent)
 
     async def _say(
         self,
@@ -326,7 +325,7 @@ class Cluster:
         try:
             if packet.operation == DELIVER:
                 self._delivery.deliver(channel, packet)
-            elif packet.operation == ASK:
+            elif packet.operation in {ASK, ASK_AGAIN}:
                 self._calls.asked(packet)
             elif packet.operation == ANSWER:
                 self._calls.answered(packet)

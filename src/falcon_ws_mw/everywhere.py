@@ -6,7 +6,6 @@ that anybody may make, and one for this process's own, which others ask for.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from datetime import datetime
 import math
@@ -265,13 +264,10 @@ class Everywhere(Addressing):
         check_name('room', room)
         if self._cluster is None:
             return self._registry.users_in(room)
-        answers = await asyncio.gather(
-            *(
-                self._cluster.ask_all('node', node_id, 'users_in_room', room, without_absent=True)
-                for node_id in await self._cluster.holders('room', room)
-            )
+        answers = await self._cluster.ask_all(
+            'room', room, 'users_in_room', room, without_absent=True
         )
-        return dict(sum((Counter(each) for answer in answers for each in answer), Counter[str]()))
+        return dict(sum((Counter(each) for each in answers), Counter[str]()))
 
     async def _users_here(self, room: str) -> dict[str, int]:
         return self._registry.users_in(room)
