@@ -29,7 +29,10 @@ class Member:
     Attributes:
         texts: What it was sent.
         close_code: By which code it was closed.
+        in_hand: What it is busy with, where it is also who reads: nothing.
     """
+
+    in_hand = None
 
     def __init__(self, manager: WebSocketConnectionManager) -> None:
         self.manager = manager
