@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import redis as redis_py
 from websockets.exceptions import InvalidStatus
 
-from falcon_ws_mw import WebSocketConnectionManager
+from falcon_ws_mw import BackendUnavailable, WebSocketConnectionManager
 from falcon_ws_mw.backends import Backend, open_backend
 from falcon_ws_mw.backends.redis.connecting import _CONNECTIONS, PARTS
 from falcon_ws_mw.backends.redis.options import _OURS, RedisOptions
@@ -31,15 +32,17 @@ from .linked import Member, Node, nodes, until
 from .redis_server import (
     RedisCluster,
     RedisServer,
+    Watched,
     lasting_redis,
     redis_cluster,
     redis_server,
+    watched_redis,
     wire_to,
 )
 from .servers import PATIENCE_SECONDS, Served, serve
 from .test_docs import DOCS, Page, blocks_of, code_in, first_column, table_of
 
-__all__ = ['lasting_redis', 'redis_cluster', 'redis_server']
+__all__ = ['lasting_redis', 'redis_cluster', 'redis_server', 'watched_redis']
 
 NAME = 'many-machines.md'
 PAGE = DOCS / NAME
@@ -592,6 +595,121 @@ async def test_in_a_cluster_it_needs_what_the_page_says(
                 clients += sum(each['user'] == 'chat' for each in client.client_list())
         assert clients == 2 * 2 * PARTS
         assert a.health.last_error is None
+
+
+def may_all_but(right: str, allowed: list[str], server: RedisServer) -> str:
+    """Have a user of Redis lack a right; the URL by which he comes."""
+    assert right in allowed
+    with server.client() as client:
+        client.execute_command(*(word for word in allowed if word != right))
+    return server.url.replace('://', '://chat:password@')
+
+
+def says_where_rights_are(line: str) -> bool:
+    path, heading = re.findall(r'\((docs/\S+), "(.*?)", has the rights .* ACL LOG says', line)[0]
+    return f'# {heading}\n' in (DOCS.parent / path).read_text()
+
+
+@pytest.mark.parametrize(
+    ('right', 'words'),
+    [
+        ('+info', "'info' command, which tells when Redis was restarted"),
+        ('+script|load', "'script|load'"),
+        ('+evalsha', "'evalsha'"),
+        ('+subscribe', "'subscribe'"),
+        ('&falcon_ws*', 'channels'),
+        ('~falcon_ws*', 'keys'),
+        ('+time', 'command'),  # in a script: 7.0 does not say which
+    ],
+)
+async def test_a_user_of_redis_that_may_do_less_never_connects_and_is_told_what_helps(
+    redis_server: RedisServer, allowed: list[str], right: str, words: str, logs: Logs
+) -> None:
+    url = may_all_but(right, allowed, redis_server)
+    async with nodes(url) as (node,):
+        await until(lambda: node.health.last_error is not None)
+        said = str(node.health.last_error)
+        assert words in said
+        assert says_where_rights_are(said)
+        assert [said in line for line in logs.take()] == [True]
+        with redis_server.client() as client:
+            client.execute_command('ACL', 'SETUSER', 'chat', right)
+        await node.connected()
+        member = await node.member('room')
+        await node.manager.broadcast_to_room('room', '1')
+        assert member.texts == ['1']
+    logs.take()
+
+
+async def send(node: Node) -> None:
+    await node.manager.broadcast_to_room('room', '1')
+
+
+async def look(node: Node) -> None:
+    await node.manager.get_room_names()
+
+
+@pytest.mark.parametrize(('right', 'call'), [('+hincrby', send), ('+hscan', look)])
+async def test_what_a_user_of_redis_may_not_is_in_the_log_and_not_told_to_clients(
+    redis_server: RedisServer,
+    allowed: list[str],
+    right: str,
+    call: Callable[[Node], Awaitable[None]],
+    logs: Logs,
+) -> None:
+    async with nodes(may_all_but(right, allowed, redis_server)) as (node,):
+        await node.member('room')
+        with pytest.raises(BackendUnavailable, match='Redis says: ') as refused:
+            await call(node)
+        (line,) = logs.take()
+        assert says_where_rights_are(line)
+        assert 'docs' not in str(refused.value)
+
+
+async def test_a_user_of_redis_that_is_unknown_after_an_outage_is_in_the_log(
+    redis_server: RedisServer, allowed: list[str], logs: Logs
+) -> None:
+    with redis_server.client() as client:
+        client.execute_command(*allowed)
+    async with nodes(redis_server.url.replace('://', '://chat:password@')) as (node,):
+        redis_server.kill()
+        await until(lambda: 'cannot be reached' in ''.join(logs.lines))
+        await asyncio.to_thread(redis_server.start)  # it has kept nothing, nor who may
+        await until(lambda: 'refuses: AuthenticationError' in ''.join(logs.lines))
+        with redis_server.client() as client:
+            client.execute_command(*allowed)
+        await node.connected()
+    logs.take()
+
+
+async def test_in_a_cluster_too_a_user_that_may_do_less_is_told_what_helps(
+    redis_cluster: RedisCluster, allowed: list[str], logs: Logs
+) -> None:
+    for server in redis_cluster.servers:
+        with server.client() as client:
+            client.execute_command('ACL', 'DELUSER', 'chat')
+            client.execute_command(*allowed)
+    async with nodes(redis_cluster.url.replace('://', '://chat:password@')) as (node,):
+        said = str(node.health.last_error)
+        assert "'cluster|slots'" in said
+        assert says_where_rights_are(said)
+    logs.take()
+
+
+async def test_a_user_of_sentinels_needs_what_the_page_says(
+    watched_redis: Watched, logs: Logs
+) -> None:
+    (right,) = re.findall(r'A user of the sentinels needs `(\S+)`', PAGE.read_text())
+    url = f'{watched_redis.url}?sentinel_username=asks&sentinel_password=password'
+    address = urlsplit(url)
+    with redis_py.Redis(str(address.hostname), address.port or 0) as client:
+        client.execute_command('ACL', 'SETUSER', 'asks', 'on', '>password')
+        async with nodes(url) as (node,):
+            assert says_where_rights_are(str(node.health.last_error))
+            assert f"'{right[1:]}'" in str(node.health.last_error)
+            client.execute_command('ACL', 'SETUSER', 'asks', right)
+            await node.connected()
+    logs.take()
 
 
 async def test_a_handshake_is_refused_that_redis_cannot_answer(

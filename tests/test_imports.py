@@ -133,6 +133,7 @@ BELOW_THE_LINE = (
     'backends.redis.keys',
     'backends.redis.scripts',
     'backends.redis.options',
+    'backends.redis.refusals',
     'backends.positions',
     'channels',
     'backoff',
@@ -169,6 +170,7 @@ DRIVERS: dict[str, frozenset[str]] = {
         ('backends.redis.connecting', 'backends.redis.lane', 'backends.redis.link'),
         frozenset({'redis'}),
     ),
+    'backends.redis.refusals': frozenset({'redis'}),
     'backends.redis.session': frozenset({'redis'}),
 }
 """Modules that are built on an extra, and on which: imported only when it is needed."""

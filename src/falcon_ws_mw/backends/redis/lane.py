@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from redis.exceptions import ResponseError
 
 from falcon_ws_mw.backends.redis.keys import Keys
+from falcon_ws_mw.backends.redis.refusals import in_words
 from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, Dialect
 from falcon_ws_mw.backends.redis.session import Argument, Interrupted, Session
 from falcon_ws_mw.errors import BackendUnavailable
@@ -165,7 +166,7 @@ class Lane:
             except Interrupted:
                 self._waiting.extendleft(reversed(batch))
             except ResponseError as error:  # it has no memory left, or no such command
-                self._faults.warn('backend_refused', 'Redis refuses to send: %s', error)
+                self._faults.warn('backend_refused', 'Redis refuses to send: %s', in_words(error))
                 for each in batch:
                     _refuse(each, f'Redis says: {error}')
             else:

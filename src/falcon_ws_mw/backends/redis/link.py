@@ -7,13 +7,14 @@ from collections.abc import Coroutine, Mapping, Sequence
 import logging
 from typing import Any, Final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from falcon_ws_mw.backends.base import NOT_STARTED, Receiver
 from falcon_ws_mw.backends.redis.holding import Holding, is_counted
 from falcon_ws_mw.backends.redis.keys import Keys, field_of, name_of
 from falcon_ws_mw.backends.redis.lane import Lane, Taken
 from falcon_ws_mw.backends.redis.options import RedisOptions
+from falcon_ws_mw.backends.redis.refusals import in_words
 from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, Dialect
 from falcon_ws_mw.backends.redis.session import (
     Argument,
@@ -84,6 +85,7 @@ class Link:
         self._state_since = 0.0
         self._connects = 0
         self._last_error: str | None = None
+        self._refusal: str | None = None
 
     # -- its life
 
@@ -197,11 +199,18 @@ class Link:
 
     def _failed(self, error: Exception) -> None:
         cause = error.__cause__ if isinstance(error, Interrupted) and error.__cause__ else error
-        said = str(cause) or f'no answer within {self._options.timeout_seconds:g} s'
-        self._last_error = f'{type(cause).__name__}: {said:.200}'
+        said = in_words(cause) or f'no answer within {self._options.timeout_seconds:g} s'
+        self._last_error = f'{type(cause).__name__}: {said}'
+        before, self._refusal = self._refusal, None
+        if isinstance(cause, (AuthenticationError, ResponseError)):
+            self._refusal = said
         if self._state == 'connected' or not self._was_tried.is_set():
             self._faults.warn(
                 'backend_lost', 'Redis at %s cannot be reached: %s', self._shown, self._last_error
+            )
+        elif self._refusal not in {None, before}:  # it was away; now it is there
+            self._faults.warn(
+                'backend_refused', 'Redis at %s refuses: %s', self._shown, self._last_error
             )
         self._enter('connecting')
         self._was_tried.set()
@@ -289,6 +298,7 @@ class Link:
                     except Interrupted:
                         continue
         except ResponseError as error:
+            self._faults.warn('backend_refused', 'Redis refuses to say: %s', in_words(error))
             raise BackendUnavailable(f'Redis says: {error}') from None
         except TimeoutError:
             raise BackendUnavailable(f'Redis has not answered within {wait_seconds:g} s') from None

@@ -17,6 +17,7 @@ from redis.exceptions import (
     ClusterDownError,
     MasterDownError,
     MovedError,
+    NoPermissionError,
     NoScriptError,
     ReadOnlyError,
     RedisError,
@@ -325,7 +326,10 @@ class Session:
             await ask(connection, ('SCRIPT', 'LOAD', script.text))
 
     async def _run_id(self, connection: AbstractConnection) -> str:
-        said = await ask(connection, ('INFO', 'server'))
+        try:
+            said = await ask(connection, ('INFO', 'server'))
+        except NoPermissionError as error:
+            raise NoPermissionError(f'{error}, which tells when Redis was restarted') from None
         return _facts(said)[b'run_id'].decode()
 
     async def _finds_durable(self, connection: AbstractConnection) -> bool:
