@@ -29,6 +29,8 @@ from falcon_ws_mw import (
     TooManyRooms,
     WebSocketConnectionManager,
 )
+from falcon_ws_mw.backends.redis.connecting import connectors_of
+from falcon_ws_mw.backends.redis.options import read_url
 from falcon_ws_mw.channels import Channel
 from falcon_ws_mw.options import Limits, RouteSettings
 from falcon_ws_mw.packets import Packet, Variant
@@ -672,6 +674,15 @@ async def test_a_thousand_users_are_told_at_once(both: list[Node]) -> None:
         ('redis+sentinel://h:1', 'expected the name of the master'),
         ('redis+cluster:///', 'expected hosts'),
         ('redis+cluster://h:7000/3', 'a cluster has no database 3'),
+        ('redis+cluster://h:7000?db=3', 'a cluster has no database 3'),
+        ('redis://h/chat', r"database is 'chat', expected a number .* \?prefix=chat"),
+        ('redis://h/1/2', "database is '1/2', expected a number"),
+        ('redis://h/-1', "database is '-1', expected a number"),
+        ('redis+sentinel://h:1/main/chat', "database is 'chat', expected a number"),
+        ('redis+cluster://h:7000/chat', "database is 'chat', expected a number"),
+        ('redis://h?db=chat', "db='chat' for Redis: expected a number"),
+        ('redis://h?db=1&db=-1', "db='-1' for Redis: expected a number"),
+        ('redis://:1/sec@h/0', 'is no URL: has the password a character'),
         ('memory://a/b', "expected 'memory://'"),
     ],
 )
@@ -679,3 +690,25 @@ def test_what_is_wrong_with_a_url_is_said_without_its_password(url: str, problem
     with pytest.raises(ConfigurationError, match=problem) as wrong:
         WebSocketConnectionManager(url)
     assert 'sec' not in str(wrong.value).replace('lease_sec', '').replace('_seconds', '')
+
+
+@pytest.mark.parametrize(
+    ('url', 'prefix'),
+    [
+        ('redis://h', ''),
+        ('redis://h/', ''),
+        ('redis://h/0', ''),
+        ('redis://h/1', '@1'),
+        ('redis://h/1/', '@1'),
+        ('redis://h/%31', '@1'),
+        ('redis://h?db=1', '@1'),
+        ('redis+sentinel://h:1/main', ''),
+        ('redis+sentinel://h:1/main/', ''),
+        ('redis+sentinel://h:1/main/1', '@1'),
+        ('redis+sentinel://h:1/main?db=1', '@1'),
+    ],
+)
+def test_a_database_is_a_number_in_the_path_or_the_query(url: str, prefix: str) -> None:
+    ((found, _),) = connectors_of(read_url(url))
+
+    assert found == f'falcon_ws{prefix}'

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from falcon_ws_mw.errors import ConfigurationError, without_password
+from falcon_ws_mw.errors.base import shortened
 
 _OURS = frozenset(
     {'decode_responses', 'health_check_interval', 'protocol', 'retry_on_timeout', 'socket_timeout'}
@@ -94,6 +95,8 @@ def read_url(url: str) -> RedisUrl:
     try:
         parts = urlsplit(url)
         _ = parts.port if ',' not in parts.netloc else None
+        if '@' in parts.path:
+            raise ValueError
     except ValueError:  # whose text may show a part of the password
         raise ConfigurationError(
             f'backend={shown!r} is no URL: has the password a character that is to be escaped?'
@@ -103,9 +106,11 @@ def read_url(url: str) -> RedisUrl:
     scheme, _, kind = parts.scheme.partition('+')
     query, options, for_sentinels = _read_query(parts.query)
     parts = parts._replace(scheme=scheme, query=query)
+    master, path = '', parts.path
+    if kind != 'sentinel':
+        _check_database(path, shown)
     if not kind:
         return RedisUrl('one', (urlunsplit(parts),), '', shown, options)
-    master, path = '', parts.path
     if kind == 'sentinel':
         master, _, database = path.strip('/').partition('/')
         if not master:
@@ -113,6 +118,7 @@ def read_url(url: str) -> RedisUrl:
                 f'backend={shown!r}: expected the name of the master behind the sentinels, as in '
                 'redis+sentinel://host:26379/mymaster'
             )
+        _check_database(database, shown)
         path = f'/{database}'
     user, at, hosts = parts.netloc.rpartition('@')
     for_driver = tuple(
@@ -121,6 +127,21 @@ def read_url(url: str) -> RedisUrl:
     )
     topology: Literal['sentinel', 'cluster'] = 'sentinel' if kind == 'sentinel' else 'cluster'
     return RedisUrl(topology, for_driver, master, shown, options, for_sentinels)
+
+
+def _check_database(path: str, shown: str) -> None:
+    """See that a database is a number: redis-py takes anything else for none, and that is 0."""
+    found = unquote(path).strip('/')
+    if found and not _is_number(found):
+        raise ConfigurationError(
+            f'backend={shown!r}: the database is {shortened(found)}, expected a number from 0 or '
+            'nothing; a name that keeps apps apart goes into the query, as in ?prefix=chat, and '
+            'the name of a master behind redis+sentinel://host:26379/'
+        )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def _read_query(query: str) -> tuple[str, RedisOptions, dict[str, str]]:
@@ -132,6 +153,8 @@ def _read_query(query: str) -> tuple[str, RedisOptions, dict[str, str]]:
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name in {'sentinel_username', 'sentinel_password'}:
             for_sentinels[name.removeprefix('sentinel_')] = text
+        elif name == 'db' and not _is_number(text):
+            raise ConfigurationError(f'db={shortened(text)} for Redis: expected a number from 0')
         elif name not in types:
             theirs += [(name, text)] if name not in _OURS else []
         elif name == 'prefix':
