@@ -10,6 +10,7 @@ from typing import Any
 
 from falcon_ws_mw import Gap, WebSocketConnectionManager
 from falcon_ws_mw.asgi import Event
+from falcon_ws_mw.backends import Backend
 from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.frames import raw_of
 
@@ -66,7 +67,7 @@ class Node:
         gaps: What it was told of.
     """
 
-    def __init__(self, backend: str, **options: Any) -> None:
+    def __init__(self, backend: str | Backend, **options: Any) -> None:
         self.manager = WebSocketConnectionManager(backend, **options)
         self.gaps: list[Gap] = []
         self.manager.on_gap(self.gaps.append)
@@ -91,7 +92,7 @@ class Node:
 
 
 @contextlib.asynccontextmanager
-async def nodes(*backends: str, **options: Any) -> AsyncIterator[list[Node]]:
+async def nodes(*backends: str | Backend, **options: Any) -> AsyncIterator[list[Node]]:
     """A node for each URL, started, and stopped at the end."""
     made = [Node(backend, **options) for backend in backends]
     try:

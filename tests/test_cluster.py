@@ -29,9 +29,10 @@ from falcon_ws_mw import (
     TooManyRooms,
     WebSocketConnectionManager,
 )
+from falcon_ws_mw.backends import MemoryBackend
 from falcon_ws_mw.backends.redis.connecting import connectors_of
 from falcon_ws_mw.backends.redis.options import read_url
-from falcon_ws_mw.channels import Channel
+from falcon_ws_mw.channels import Channel, Kind
 from falcon_ws_mw.options import Limits, RouteSettings
 from falcon_ws_mw.packets import Packet, Variant
 
@@ -347,6 +348,23 @@ async def test_rooms_and_users_are_counted_on_all_nodes(both: list[Node]) -> Non
     await b.manager.get_room_names()  # has brought what changed
     assert await a.manager.count_connections_in_room('y') == 1
     assert await a.manager.get_users_in_room('y') == {'ada': 1}
+
+
+class Many(MemoryBackend):
+    """There are so many names that to see them takes longer than anybody waits for an engine."""
+
+    wait_seconds = 0.01
+
+    async def names(self, kind: Kind, prefix: str = '') -> list[str]:
+        await asyncio.sleep(5 * self.wait_seconds)
+        return await super().names(kind, prefix)
+
+
+async def test_a_look_at_much_may_take_long() -> None:
+    many = Many(f'memory://{next(hubs)}')
+    async with nodes(many) as (node,):
+        await node.member('x')
+        assert await node.manager.get_room_names() == ['x']
 
 
 async def test_a_node_that_stops_takes_its_rooms_with_it(url: str) -> None:

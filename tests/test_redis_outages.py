@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 import logging
 import time
+from typing import Any
 
 import pytest
 from redis.crc import key_slot
@@ -376,6 +377,58 @@ async def test_a_start_that_is_cancelled_leaves_nothing_and_can_be_repeated(
     await node.connected()
     await node.manager.stop()
     assert redis_server.keys() == []
+    logs.take()
+
+
+HANGING_SECONDS = 4
+"""Within which everybody is told who asks a Redis that hangs, by the times of these tests."""
+
+
+@pytest.mark.parametrize(
+    'times', ['wait_seconds=1&timeout_seconds=5', 'wait_seconds=3&timeout_seconds=2']
+)
+async def test_who_looks_at_a_redis_that_hangs_waits_once(
+    redis_server: RedisServer, times: str, logs: Logs
+) -> None:
+    async with nodes(f'{redis_server.url}?{times}') as (node,):
+        manager = node.manager
+        member = await node.member(ROOM)
+        redis_server.pause()
+        joining = asyncio.create_task(manager.join_room(member.id, 'new'))
+        await asyncio.sleep(0)  # it has changed what is held, and that is brought first
+        looks: list[Coroutine[Any, Any, Any]] = [
+            manager.count_connections_in_room('new'),
+            manager.get_users_in_room('new'),
+            manager.get_room_names(),
+        ]
+        async with asyncio.timeout(HANGING_SECONDS):
+            refused = await asyncio.gather(*looks, return_exceptions=True)
+        assert [type(each) for each in refused] == [BackendUnavailable] * 3
+        redis_server.resume()
+        await joining
+        await node.connected(REPORT_SECONDS)
+        assert await manager.count_connections_in_room('new') == 1
+        assert sorted(await manager.get_room_names()) == sorted([ROOM, 'new'])
+    logs.take()
+
+
+async def test_who_joins_while_redis_hangs_goes_on_and_is_told_of_what_he_may_have_missed(
+    redis_server: RedisServer, logs: Logs
+) -> None:
+    async with nodes(f'{redis_server.url}?timeout_seconds=1') as (node,):
+        first, second = await node.member(ROOM), await node.member()
+        redis_server.pause()
+        async with asyncio.timeout(HANGING_SECONDS):
+            await node.manager.join_room(second.id, ROOM)  # which takes no subscription
+        redis_server.resume()
+        await node.connected(REPORT_SECONDS)
+        redis_server.pause()
+        async with asyncio.timeout(HANGING_SECONDS):
+            await node.manager.join_room(first.id, 'new')
+        redis_server.resume()
+        await node.connected(REPORT_SECONDS)
+        await until(lambda: node.lost('new') is None)
+        assert node.lost(ROOM) == 0
     logs.take()
 
 

@@ -295,13 +295,12 @@ class Cluster:
 
     async def holders(self, kind: Kind, name: str) -> dict[str, int]:
         """Which processes have connections under a name, and how many."""
-        await self._interest.settled()
-        return await self._backend.holders(Channel(kind, name))
+        channel = Channel(kind, name)
+        return await self._interest.look(lambda: self._backend.holders(channel), channel)
 
     async def names(self, kind: Kind, prefix: str = '') -> list[str]:
         """The names of a kind, with a prefix, under which a process has connections."""
-        await self._interest.settled()
-        return await self._backend.names(kind, prefix)
+        return await self._interest.look(lambda: self._backend.names(kind, prefix))
 
     def health(self) -> BackendHealth:
         """How the backend stands."""

@@ -7,11 +7,13 @@ by then: many changes at once, and what was undone meanwhile not at all.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 import logging
-from typing import Final
+from typing import Final, TypeVar
 
 from falcon_ws_mw.backends import Backend
 from falcon_ws_mw.channels import Channel, Holdings
+from falcon_ws_mw.errors import BackendUnavailable
 
 logger = logging.getLogger('falcon_ws_mw')
 
@@ -20,6 +22,8 @@ PATIENCE_SECONDS: Final = 10.0
 
 RETRY_SECONDS: Final = 1.0
 """The pause after a backend has failed in a way that it should not."""
+
+T = TypeVar('T')
 
 
 class Interest:
@@ -85,6 +89,24 @@ class Interest:
                 self._backend.url,
                 PATIENCE_SECONDS,
             )
+
+    async def look(self, looking: Callable[[], Awaitable[T]], *channels: Channel) -> T:
+        """Look at some channels, or all, once the backend holds them as the process does.
+
+        Not for longer than its `wait_seconds` if it says nothing: that time is for both.
+
+        Raises:
+            BackendUnavailable: If it does not say, in time.
+        """
+        seconds = self._backend.wait_seconds
+        try:
+            async with asyncio.timeout(seconds) as waiting:
+                await self.settled(*channels)
+                if self._backend.is_in_touch(channels):
+                    waiting.reschedule(None)  # it sees to its own time; there may be much to see
+                return await looking()
+        except TimeoutError:
+            raise BackendUnavailable(f'the backend has not answered within {seconds:g} s') from None
 
     async def _bring_all(self) -> None:
         while self._changed:

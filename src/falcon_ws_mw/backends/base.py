@@ -66,9 +66,12 @@ class Backend(ABC):
     Attributes:
         url: The same, without a password.
         guarantee: What it promises.
+        wait_seconds: How long a look waits for the engine (default 5), to be told there first what
+            has changed included. Then it is `BackendUnavailable`.
     """
 
     guarantee: ClassVar[Guarantee]
+    wait_seconds: float = 5.0
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -157,7 +160,10 @@ class Backend(ABC):
         """
 
     def is_in_touch(self, channels: Sequence[Channel]) -> bool:
-        """Whether what is sent to some channels would be taken now, as far as is known."""
+        """Whether what is sent to some channels would be taken now, as far as is known.
+
+        If there are none: whatever it is sent to.
+        """
         return self.health().state == 'connected'
 
     @abstractmethod

@@ -61,6 +61,7 @@ class RedisBackend(Backend):
         super().__init__(read.shown)
         self.options = read.options
         """How Redis is used."""
+        self.wait_seconds = read.options.wait_seconds
         try:
             found = connectors_of(read)
         except TypeError as error:
@@ -162,8 +163,8 @@ class RedisBackend(Backend):
         return [name for names in found for name in names]
 
     def is_in_touch(self, channels: Sequence[Channel]) -> bool:
-        """Whether there is a server for each of some channels."""
-        return all(link.is_connected for link in self._by_link(channels))
+        """Whether there is a server for each of some channels; if there are none, for all."""
+        return all(link.is_connected for link in self._by_link(channels) or self._links)
 
     def health(self) -> BackendHealth:
         """How it stands; of several parts, it is in touch if it is with each of them."""
