@@ -81,6 +81,7 @@ ABOVE_THE_LINE = (
     'backends.opening',
     'backends.redis',
     'backends.redis.link',
+    'backends.redis.contact',
     'backends.redis.connecting',
     'backends.redis.holding',
     'backends.redis.lane',

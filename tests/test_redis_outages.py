@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 import logging
+import re
 import time
 from typing import Any
 
@@ -494,6 +495,53 @@ async def test_a_part_of_a_cluster_moves_to_another_server(
         assert sorted(await a.manager.get_room_names()) == sorted(rooms)
         assert await b.manager.count_connections_in_room('room 0') == 2
     logs.take()
+
+
+@asynccontextmanager
+async def without(cluster: RedisCluster, servers: list[RedisServer]) -> AsyncIterator[None]:
+    """Some servers of a cluster are away."""
+    for server in servers:
+        server.kill()
+    try:
+        yield
+    finally:
+        for server in servers:
+            await asyncio.to_thread(server.start)
+        for server in cluster.servers:
+            await asyncio.to_thread(cluster.until_whole, server)
+
+
+@pytest.mark.parametrize('servers', [3, 1])
+async def test_the_outage_of_a_cluster_is_one_line_for_all_its_parts(
+    redis_cluster: RedisCluster, servers: int, logs: Logs
+) -> None:
+    async with nodes(f'{redis_cluster.url}?prefix=away') as (node,):
+        member = await node.member(ROOM)
+        async with without(redis_cluster, redis_cluster.servers[-servers:]):
+            await until(lambda: len(logs.lines) > 0)
+            (lost,) = logs.take()
+        await node.connected(REPORT_SECONDS)
+        await until(lambda: any('is reached again' in line for line in logs.lines))
+        await node.manager.broadcast_to_room(ROOM, '1')
+        assert member.texts == ['1']
+    parts = re.search(r'\((\d+) of its 16 parts\) cannot be reached: ', lost)
+    assert parts is not None
+    assert (int(parts[1]) == 16) is (servers == 3)
+    said = [line for line in logs.take() if 'reached' in line]
+    assert ['again' in line for line in said] == [True]
+
+
+async def test_who_stops_while_a_cluster_is_away_says_so_once(
+    redis_cluster: RedisCluster, logs: Logs
+) -> None:
+    node = Node(f'{redis_cluster.url}?prefix=stops')
+    await node.manager.start()
+    async with without(redis_cluster, redis_cluster.servers):
+        await until(lambda: node.health.state == 'connecting')
+        await node.manager.stop()
+    lost, untold = logs.take()
+    assert '(16 of its 16 parts) cannot be reached' in lost
+    assert 'could not be told' in untold
 
 
 async def test_one_server_of_a_cluster_fails_and_the_rooms_of_the_others_go_on(

@@ -18,6 +18,7 @@ from falcon_ws_mw.backends.redis.options import RedisOptions, read_url
 from falcon_ws_mw.backends.redis.scripts import PLAIN, SHARDED
 from falcon_ws_mw.channels import Channel, Kind
 from falcon_ws_mw.errors import BackendUnavailable, ConfigurationError
+from falcon_ws_mw.logs import ClientFaults
 from falcon_ws_mw.reports import BackendHealth
 
 try:
@@ -28,6 +29,7 @@ except ImportError as error:
     ) from error
 
 from falcon_ws_mw.backends.redis.connecting import connectors_of
+from falcon_ws_mw.backends.redis.contact import Contact
 from falcon_ws_mw.backends.redis.link import Link
 
 
@@ -72,15 +74,21 @@ class RedisBackend(Backend):
         except (ValueError, RedisError) as error:
             raise ConfigurationError(f'backend={read.shown!r}: {error}') from None
         dialect = SHARDED if read.topology == 'cluster' else PLAIN
+        faults = ClientFaults()
+        self._contact = Contact(read.shown, len(found), faults)
         self._links = [
-            Link(connector, dialect, prefix, read.options, read.shown)
+            Link(connector, dialect, prefix, read.options, read.shown, faults, self._contact)
             for prefix, connector in found
         ]
         self._sent = self._unsent = 0
 
     async def start(self, node_id: str, receiver: Receiver) -> None:
         """Connect, or begin to try: see `Backend.start`."""
-        await asyncio.gather(*(link.start(node_id, receiver) for link in self._links))
+        try:
+            await asyncio.gather(*(link.start(node_id, receiver) for link in self._links))
+        except asyncio.CancelledError:
+            self._contact.end()
+            raise
         self._sent = self._unsent = 0
 
     async def stop(self) -> None:
@@ -94,6 +102,8 @@ class RedisBackend(Backend):
                 each.cancel()
             await asyncio.wait(stopping)
             raise
+        finally:
+            self._contact.end()
 
     def _link_of(self, channel: Channel) -> Link:
         if len(self._links) == 1:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from falcon_ws_mw.backends.base import NOT_STARTED, Receiver
+from falcon_ws_mw.backends.redis.contact import Contact
 from falcon_ws_mw.backends.redis.holding import Holding, is_counted
 from falcon_ws_mw.backends.redis.keys import Keys, field_of, name_of
 from falcon_ws_mw.backends.redis.lane import Lane, Taken
@@ -17,6 +18,7 @@ from falcon_ws_mw.backends.redis.options import RedisOptions
 from falcon_ws_mw.backends.redis.refusals import in_words
 from falcon_ws_mw.backends.redis.scripts import COUNT_SECONDS, Dialect
 from falcon_ws_mw.backends.redis.session import (
+    ELSEWHERE,
     Argument,
     Connector,
     Interrupted,
@@ -38,6 +40,9 @@ MAX_PAUSE_SECONDS: Final = 1.0
 STEADY_SECONDS: Final = 0.3
 """After having been in touch for so long, the pause is the shortest again."""
 
+REFUSALS: Final = (AuthenticationError, ResponseError)
+"""What a server raises that is there, unless it is `ELSEWHERE`."""
+
 HOLD_ATTEMPTS: Final = 3
 """How often a session may fail to bring what is held."""
 
@@ -57,6 +62,8 @@ class Link:
         prefix: What keys begin with.
         options: How it is used.
         shown: What the server is called in the log.
+        faults: Where that is told.
+        contact: Is told there whether it is reached.
     """
 
     def __init__(
@@ -66,13 +73,16 @@ class Link:
         prefix: str,
         options: RedisOptions,
         shown: str,
+        faults: ClientFaults,
+        contact: Contact,
     ) -> None:
         self._connector = connector
         self._dialect = dialect
         self._prefix = prefix
         self._options = options
         self._shown = shown
-        self._faults = ClientFaults()
+        self._faults = faults
+        self._contact = contact
         self._keys = Keys(prefix, '')
         self._holding: Holding | None = None
         self._lane: Lane | None = None
@@ -136,7 +146,9 @@ class Link:
                 async with asyncio.timeout(GIVE_UP_SECONDS):
                     await self._holding.give_up(self._session)
         except (Interrupted, ResponseError, TimeoutError):
-            logger.warning('Redis could not be told that this process ends: its lease will')
+            self._faults.warn(
+                'backend_untold', 'Redis could not be told that this process ends: its lease will'
+            )
         finally:
             task.cancel()
             await asyncio.wait([task])
@@ -174,7 +186,7 @@ class Link:
             self._has_session.set()
             self._connects += 1
             if self._was_tried.is_set():
-                self._faults.warn('backend_back', 'Redis at %s is reached again', self._shown)
+                self._contact.back(self._prefix)
             self._enter('connected')
             self._was_tried.set()
 
@@ -202,12 +214,10 @@ class Link:
         said = in_words(cause) or f'no answer within {self._options.timeout_seconds:g} s'
         self._last_error = f'{type(cause).__name__}: {said}'
         before, self._refusal = self._refusal, None
-        if isinstance(cause, (AuthenticationError, ResponseError)):
+        if isinstance(cause, REFUSALS) and not isinstance(cause, ELSEWHERE):
             self._refusal = said
         if self._state == 'connected' or not self._was_tried.is_set():
-            self._faults.warn(
-                'backend_lost', 'Redis at %s cannot be reached: %s', self._shown, self._last_error
-            )
+            self._contact.lost(self._prefix, self._last_error)
         elif self._refusal not in {None, before}:  # it was away; now it is there
             self._faults.warn(
                 'backend_refused', 'Redis at %s refuses: %s', self._shown, self._last_error
