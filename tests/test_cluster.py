@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 import itertools
@@ -365,6 +365,54 @@ async def test_a_look_at_much_may_take_long() -> None:
     async with nodes(many) as (node,):
         await node.member('x')
         assert await node.manager.get_room_names() == ['x']
+
+
+class Failing(MemoryBackend):
+    """It holds nothing as long as it fails, in a way that no backend should."""
+
+    fails = True
+    attempts = 0
+
+    async def hold(self, counts: Mapping[Channel, int]) -> None:
+        self.attempts += 1
+        if self.fails:
+            raise ZeroDivisionError('a bug')
+        await super().hold(counts)
+
+
+async def test_a_backend_that_fails_as_it_should_not_has_ever_fewer_tracebacks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr('falcon_ws_mw.interest.RETRY_SECONDS', 0.001)
+    monkeypatch.setattr('falcon_ws_mw.logs.QUIET_SECONDS', 0)
+    hub = f'memory://{next(hubs)}'
+    failing = Failing(hub)
+    async with nodes(failing, hub) as (a, b):
+        member = await a.member('x')
+        await until(lambda: failing.attempts >= 100)
+        failed = [each for each in caplog.records if vars(each).get('fault') == 'hold_failed']
+        assert all(each.exc_info for each in failed)
+        times = [each.getMessage().partition('ZeroDivisionError: ')[2] for each in failed[:7]]
+        assert times == [f'{2**power} times by now' for power in range(7)]
+        assert len(failed) <= failing.attempts.bit_length()
+        failing.fails = False
+        await a.manager.join_room(member.id, 'y')
+        for room in ('x', 'y'):
+            await b.manager.broadcast_to_room(room, room)
+        assert member.texts == ['x', 'y']
+    caplog.clear()
+
+
+async def test_nobody_waits_for_what_a_backend_has_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr('falcon_ws_mw.interest.RETRY_SECONDS', 3_600)
+    failing = Failing(f'memory://{next(hubs)}')
+    async with nodes(failing) as (node,):
+        await node.member('x', 'y')
+        assert await node.manager.count_connections_in_room('x') == 0, 'nobody is told of it'
+        assert failing.attempts > 1
+    caplog.clear()
 
 
 async def test_a_node_that_stops_takes_its_rooms_with_it(url: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 import logging
 import re
 import time
@@ -449,6 +449,37 @@ async def test_a_redis_that_refuses_is_said_once_in_a_second(
     logs.take()
 
 
+async def test_what_redis_refuses_to_hold_is_said_in_a_line_and_held_when_it_takes_it(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    rooms = [f'room {number}' for number in range(50)]
+    async with nodes(redis_server.url, redis_server.url) as (a, b):
+        member = await a.member()
+        with redis_server.client() as client:
+            client.config_set('maxmemory', 1)
+            began = time.monotonic()
+            for room in rooms:
+                await a.manager.join_room(member.id, room)
+            await until(lambda: len(refusals(caplog)) > 1)  # it is tried again by itself
+            assert len(refusals(caplog)) <= 1 + time.monotonic() - began
+            for record in refusals(caplog):
+                assert 'maxmemory' in record.getMessage()
+                assert not record.exc_info
+            assert 'maxmemory' in str(a.health.last_error)
+            client.config_set('maxmemory', 0)
+        await until(lambda: {gap.name for gap in a.gaps} >= {*rooms})  # each is held by now
+        for room in rooms:
+            assert a.lost(room) is None, 'what was sent meanwhile may have been missed'
+            await b.manager.broadcast_to_room(room, room)
+        await member.gets(50)
+        assert sorted(member.texts) == sorted(rooms)
+    caplog.clear()
+
+
+def refusals(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [each for each in caplog.records if vars(each).get('fault') == 'hold_refused']
+
+
 # -- several servers
 
 
@@ -542,6 +573,27 @@ async def test_who_stops_while_a_cluster_is_away_says_so_once(
     lost, untold = logs.take()
     assert '(16 of its 16 parts) cannot be reached' in lost
     assert 'could not be told' in untold
+
+
+async def test_what_one_server_of_a_cluster_refuses_costs_the_rooms_of_the_others_nothing(
+    redis_cluster: RedisCluster, logs: Logs
+) -> None:
+    url = f'{redis_cluster.url}?prefix=refusing'
+    async with nodes(url, url) as (a, b):
+        member = await a.member()
+        sent = []
+        with redis_cluster.servers[0].client() as client:
+            client.config_set('maxmemory', 1)
+            for number in range(64):
+                await a.manager.join_room(member.id, f'room {number}')
+                with suppress(BackendUnavailable):
+                    await b.manager.broadcast_to_room(f'room {number}', str(number))
+                    sent.append(number)
+            await member.gets(len(sent))
+            client.config_set('maxmemory', 0)
+        assert 0 < len(sent) < 64
+        assert sorted(member.numbers) == sent
+    logs.take()
 
 
 async def test_one_server_of_a_cluster_fails_and_the_rooms_of_the_others_go_on(

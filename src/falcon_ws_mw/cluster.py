@@ -73,7 +73,7 @@ class Cluster:
         self._faults = faults
         self._outage_policy: OutagePolicy = outage_policy
         self._holdings = Holdings(registry.count)
-        self._interest = Interest(backend, self._holdings)
+        self._interest = Interest(backend, self._holdings, faults)
         self._calls = Calls(self._say, self._presence, operations)
         self._seen = Seen()
         self._said = 0

@@ -1,19 +1,23 @@
 """Has the backend hold what this process holds.
 
 The truth is in the registry. Whatever changes there is brought to the backend soon after, as it is
-by then: many changes at once, and what was undone meanwhile not at all.
+by then: many changes at once, and what was undone meanwhile not at all. What it refuses is brought
+again, a moment later or with the next change; nobody waits for that.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
+import contextlib
 import logging
 from typing import Final, TypeVar
 
 from falcon_ws_mw.backends import Backend
 from falcon_ws_mw.channels import Channel, Holdings
 from falcon_ws_mw.errors import BackendUnavailable
+from falcon_ws_mw.logs import ClientFaults
 
 logger = logging.getLogger('falcon_ws_mw')
 
@@ -21,7 +25,7 @@ PATIENCE_SECONDS: Final = 10.0
 """How long anybody waits for a backend to hold something. It is to return earlier by itself."""
 
 RETRY_SECONDS: Final = 1.0
-"""The pause after a backend has failed in a way that it should not."""
+"""The longest pause after a backend has refused to hold something, or failed."""
 
 T = TypeVar('T')
 
@@ -32,28 +36,46 @@ class Interest:
     Args:
         backend: The backend.
         holdings: What the process holds.
+        faults: Where the log is told of what the backend does not hold.
     """
 
-    __slots__ = ('_backend', '_changed', '_current', '_holdings', '_in_hand', '_next', '_task')
+    __slots__ = (
+        '_backend',
+        '_changed',
+        '_current',
+        '_failures',
+        '_faults',
+        '_holdings',
+        '_in_hand',
+        '_more',
+        '_next',
+        '_refused',
+        '_task',
+    )
 
-    def __init__(self, backend: Backend, holdings: Holdings) -> None:
+    def __init__(self, backend: Backend, holdings: Holdings, faults: ClientFaults) -> None:
         self._backend = backend
         self._holdings = holdings
+        self._faults = faults
+        self._failures: Counter[str] = Counter()
         self._changed: dict[Channel, None] = {}
+        self._refused: dict[Channel, None] = {}
         self._in_hand: dict[Channel, int] = {}
         self._next = asyncio.Event()
         self._current = asyncio.Event()
+        self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def changed(self, channel: Channel) -> None:
         """What is held under a channel has changed."""
         self._changed[channel] = None
+        self._more.set()
         if self._task is not None and self._task.done():
             self._start()
 
     def begin(self) -> None:
         """The backend has started: bring it what has gathered."""
-        self._next, self._current = asyncio.Event(), asyncio.Event()
+        self._next, self._current, self._more = (asyncio.Event() for _ in range(3))
         self._start()
 
     def _start(self) -> None:
@@ -65,13 +87,15 @@ class Interest:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        self._refused.clear()  # whoever begins again says all anew
         self._next.set()
         self._current.set()
 
     async def settled(self, *channels: Channel) -> None:
         """Wait until the backend holds some channels, or all, as the process does.
 
-        Not for longer than `PATIENCE_SECONDS`, and not at all while the backend is stopped.
+        Not for longer than `PATIENCE_SECONDS`, and not at all while the backend is stopped, or for
+        what it has refused.
         """
         if self._task is None:
             return
@@ -109,17 +133,39 @@ class Interest:
             raise BackendUnavailable(f'the backend has not answered within {seconds:g} s') from None
 
     async def _bring_all(self) -> None:
-        while self._changed:
+        while self._changed or self._refused:
             self._current, self._next = self._next, asyncio.Event()
-            changed, self._changed = self._changed, {}
+            changed, self._changed, self._refused = {**self._refused, **self._changed}, {}, {}
+            self._more.clear()
             self._in_hand = {channel: self._holdings.count(channel) for channel in changed}
             try:
                 await self._backend.hold(self._in_hand)
-            except Exception:  # a backend of somebody's: nobody loses his place by it
-                logger.exception('the backend %s failed to hold channels', self._backend.url)
-                self._changed = {**changed, **self._changed}
-                self._current.set()
-                await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001  # nobody loses his place by it
+                self._refused = changed
+                self._say(error)
+            else:
+                self._failures.clear()
             finally:
                 self._in_hand = {}
                 self._current.set()
+            if self._refused:
+                await self._pause()
+
+    def _say(self, error: Exception) -> None:
+        url = self._backend.url
+        if isinstance(error, BackendUnavailable):
+            self._faults.warn(
+                'hold_refused', 'the backend %s refuses to hold channels: %s', url, error.problem
+            )
+            return
+        kind = type(error).__name__
+        self._failures[kind] += 1
+        times = self._failures[kind]
+        if times & (times - 1) == 0:  # the first time, the second, the fourth: ever more rarely
+            said = 'the backend %s failed to hold channels, by %s: %d times by now'
+            self._faults.warn('hold_failed', said, url, kind, times, raised=True)
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_SECONDS):
+                await self._more.wait()

@@ -109,6 +109,10 @@ class Backend(ABC):
 
         Args:
             counts: Channel to number, for those that have changed; 0 is no longer held.
+
+        Raises:
+            BackendUnavailable: If the engine is there and refuses. The same is asked for again,
+                soon and until it is taken.
         """
 
     @abstractmethod

@@ -120,12 +120,16 @@ class RedisBackend(Backend):
 
     async def hold(self, counts: Mapping[Channel, int]) -> None:
         """Hold channels, or hold them no longer: see `Backend.hold`."""
-        await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(
                 link.hold({channel: counts[channel] for channel in channels})
                 for link, channels in self._by_link([*counts]).items()
-            )
+            ),
+            return_exceptions=True,
         )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):  # the other parts hold theirs by now
+                raise outcome
 
     async def send(self, channels: Sequence[Channel], data: bytes) -> int | None:
         """Send to some channels of one kind: see `Backend.send`."""

@@ -242,9 +242,11 @@ class Link:
             holding.want(counts)
             try:
                 await self._settle(holding)
-            except ResponseError:
+            except ResponseError as error:
                 holding.doubt()
-                raise
+                said = in_words(error)
+                self._last_error = f'{type(error).__name__}: {said}'
+                raise BackendUnavailable(f'Redis says: {said}') from None
             holding.doubt()  # what is not brought, since Redis is away
 
     async def _settle(self, holding: Holding) -> None:
