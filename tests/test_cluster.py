@@ -397,6 +397,7 @@ async def test_a_backend_that_fails_as_it_should_not_has_ever_fewer_tracebacks(
         assert len(failed) <= failing.attempts.bit_length()
         failing.fails = False
         await a.manager.join_room(member.id, 'y')
+        await until(lambda: Channel('room', 'x') in failing._counts)
         for room in ('x', 'y'):
             await b.manager.broadcast_to_room(room, room)
         assert member.texts == ['x', 'y']
@@ -413,6 +414,32 @@ async def test_nobody_waits_for_what_a_backend_has_refused(
         assert await node.manager.count_connections_in_room('x') == 0, 'nobody is told of it'
         assert failing.attempts > 1
     caplog.clear()
+
+
+class Choosy(MemoryBackend):
+    """It refuses one room, and whatever is said with it."""
+
+    refused = 0
+
+    async def hold(self, counts: Mapping[Channel, int]) -> None:
+        if Channel('room', 'odd') in counts:
+            self.refused += 1
+            raise BackendUnavailable('there is no such room')
+        await super().hold(counts)
+
+
+async def test_what_comes_later_is_not_refused_with_what_was(
+    monkeypatch: pytest.MonkeyPatch, logs: Logs
+) -> None:
+    monkeypatch.setattr('falcon_ws_mw.interest.RETRY_SECONDS', 0.001)
+    choosy = Choosy(f'memory://{next(hubs)}')
+    async with nodes(choosy) as (node,):
+        member = await node.member('odd')
+        for number in range(20):
+            await until(lambda before=choosy.refused: choosy.refused > before)  # type: ignore[misc]
+            await node.manager.join_room(member.id, str(number))
+        assert {*await node.manager.get_room_names()} == {str(number) for number in range(20)}
+    assert 'there is no such room' in logs.take()[0]
 
 
 async def test_a_node_that_stops_takes_its_rooms_with_it(url: str) -> None:

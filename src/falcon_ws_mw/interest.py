@@ -2,7 +2,7 @@
 
 The truth is in the registry. Whatever changes there is brought to the backend soon after, as it is
 by then: many changes at once, and what was undone meanwhile not at all. What it refuses is brought
-again, a moment later or with the next change; nobody waits for that.
+again a moment later; nobody waits for that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PATIENCE_SECONDS: Final = 10.0
 """How long anybody waits for a backend to hold something. It is to return earlier by itself."""
 
 RETRY_SECONDS: Final = 1.0
-"""The longest pause after a backend has refused to hold something, or failed."""
+"""After what pause it is brought again what a backend has refused to hold, or failed at."""
 
 T = TypeVar('T')
 
@@ -133,23 +133,33 @@ class Interest:
             raise BackendUnavailable(f'the backend has not answered within {seconds:g} s') from None
 
     async def _bring_all(self) -> None:
+        clock, retry_at = asyncio.get_running_loop().time, 0.0
         while self._changed or self._refused:
-            self._current, self._next = self._next, asyncio.Event()
-            changed, self._changed, self._refused = {**self._refused, **self._changed}, {}, {}
-            self._more.clear()
+            seconds = retry_at - clock()
+            if self._refused and seconds <= 0:  # alone: what others say is not refused with it
+                changed, self._refused = self._refused, {}
+            elif self._changed:
+                self._current, self._next = self._next, asyncio.Event()
+                changed, self._changed = self._changed, {}
+                self._more.clear()
+            else:
+                await self._pause(seconds)
+                continue
             self._in_hand = {channel: self._holdings.count(channel) for channel in changed}
             try:
                 await self._backend.hold(self._in_hand)
             except Exception as error:  # noqa: BLE001  # nobody loses his place by it
-                self._refused = changed
+                self._refused |= changed
+                retry_at = clock() + RETRY_SECONDS
                 self._say(error)
             else:
-                self._failures.clear()
+                for channel in changed:
+                    self._refused.pop(channel, None)
+                if not self._refused:
+                    self._failures.clear()
             finally:
                 self._in_hand = {}
                 self._current.set()
-            if self._refused:
-                await self._pause()
 
     def _say(self, error: Exception) -> None:
         url = self._backend.url
@@ -165,7 +175,8 @@ class Interest:
             said = 'the backend %s failed to hold channels, by %s: %d times by now'
             self._faults.warn('hold_failed', said, url, kind, times, raised=True)
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until something else has changed."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RETRY_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._more.wait()
