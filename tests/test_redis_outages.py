@@ -14,6 +14,7 @@ import pytest
 from redis.crc import key_slot
 
 from falcon_ws_mw import BackendUnavailable
+from falcon_ws_mw.backends.redis import RedisBackend
 
 from .conftest import Logs
 from .linked import Member, Node, nodes, until
@@ -274,6 +275,28 @@ async def test_who_comes_back_to_a_room_is_told_nothing_of_what_was_said_while_n
         await member.gets(2)
         assert member.texts == ['0', '2']
         assert a.gaps == []
+
+
+async def test_who_joins_while_redis_is_told_of_very_much_may_have_missed_something(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, logs: Logs
+) -> None:
+    monkeypatch.setattr('falcon_ws_mw.interest.RETRY_SECONDS', 0.001)
+    async with nodes(f'{redis_server.url}?timeout_seconds=0.1', redis_server.url) as (a, b):
+        member = await a.member()
+        await a.manager.get_room_names()  # that somebody is there has been told
+        backend = a.manager.backend
+        assert isinstance(backend, RedisBackend)
+        async with backend._links[0]._lock:  # as while it is told
+            await a.manager.join_room(member.id, ROOM)
+            await b.manager.broadcast_to_room(ROOM, '0')
+        await until(lambda: a.gaps != [])
+        assert [(gap.name, gap.lost) for gap in a.gaps] == [(ROOM, None)]
+        await b.manager.broadcast_to_room(ROOM, '1')
+        await member.gets(1)
+        assert member.texts == ['1']
+    refused, gap = logs.take()
+    assert 'Redis is being told of all that is held, for longer than 0.1 s' in refused
+    assert 'how many is not known' in gap
 
 
 async def test_an_app_starts_without_redis_and_is_in_touch_when_it_comes(

@@ -187,6 +187,25 @@ async def one_may_end_what_another_begins(make: Make) -> None:
         )
 
 
+async def holds_that_overlap_end_as_the_last_one_says(make: Make) -> None:
+    """Who leaves and comes back at once is there, and has missed nothing."""
+    async with linked(make, 2) as (holder, sender):
+        channel = fresh()
+        for number in range(40):
+            leaving = asyncio.ensure_future(holder.backend.hold({channel: 0}))
+            for _ in range(1 + number % 20):  # further on each time
+                await asyncio.sleep(0)
+            await holder.hold(channel)
+            await in_time(leaving, 'hold returns')
+            data = b'%d' % number
+            await sender.send(channel, data)
+            await expect(
+                {holder: [(channel, data)], sender: []},
+                'a channel is held if the hold that began last says so, and nothing is lost then',
+            )
+            holder.arrived.clear()
+
+
 async def holders_are_told_with_their_numbers(make: Make) -> None:
     """By each process, as soon as `hold` has returned."""
     async with linked(make, 3) as (one, other, third):
@@ -275,6 +294,7 @@ LAWS: Final = (
     holding_again_changes_the_number_only,
     one_hold_begins_changes_and_ends,
     one_may_end_what_another_begins,
+    holds_that_overlap_end_as_the_last_one_says,
     holders_are_told_with_their_numbers,
     listening_says_how_many_would_get_it,
     names_are_told_by_kind_and_prefix,

@@ -106,10 +106,15 @@ class Holding:
                 held.position = Position()  # what is missed from now on concerns nobody here
             self._unsettled[channel] = held
 
-    def doubt(self) -> None:
-        """What is wanted is not brought, and those who wait for that wait no longer."""
-        for held in self._unsettled.values():
-            held.position.doubt()
+    def doubt(self, channels: Iterable[Channel] | None = None) -> None:
+        """What is wanted is not brought, and those who wait for that wait no longer.
+
+        Args:
+            channels: Of which channels (default: of all that are not brought).
+        """
+        for channel in tuple(self._unsettled) if channels is None else channels:
+            if channel in self._unsettled:
+                self._unsettled[channel].position.doubt()
 
     def interrupt(self) -> None:
         """The session is over: nothing arrives until the next one."""
@@ -170,8 +175,9 @@ class Holding:
             each.listened_in = session
         old = [each for each in ended if each.listened_in is session]
         await session.unsubscribe([each.key for each in old])
-        for each in old:
-            each.listened_in = None
+        for each in ended:  # if it is wanted again by now, it begins anew
+            each.listened_in = each.announced_in = None
+            each.position = Position()
 
         commands: list[Sequence[Argument]] = []
         told = [(field_of(each.channel), count) for each, count in part if count]

@@ -235,19 +235,30 @@ class Link:
 
     async def hold(self, counts: Mapping[Channel, int]) -> None:
         """Hold channels, or hold them no longer: see `Backend.hold`."""
-        async with self._lock:
-            holding = self._holding
-            if holding is None:
-                return
-            holding.want(counts)
-            try:
-                await self._settle(holding)
-            except ResponseError as error:
-                holding.doubt()
-                said = in_words(error)
-                self._last_error = f'{type(error).__name__}: {said}'
-                raise BackendUnavailable(f'Redis says: {said}') from None
+        holding = self._holding
+        if holding is None:
+            return
+        holding.want(counts)  # so it is among what is brought already, if something is
+        seconds = self._options.timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self._lock.acquire()
+        except TimeoutError:
+            holding.doubt(counts)
+            raise BackendUnavailable(
+                f'Redis is being told of all that is held, for longer than {seconds:g} s'
+            ) from None
+        try:
+            await self._settle(holding)
+        except ResponseError as error:
+            holding.doubt()
+            said = in_words(error)
+            self._last_error = f'{type(error).__name__}: {said}'
+            raise BackendUnavailable(f'Redis says: {said}') from None
+        else:
             holding.doubt()  # what is not brought, since Redis is away
+        finally:
+            self._lock.release()
 
     async def _settle(self, holding: Holding) -> None:
         """Bring what is held to Redis, if it is there; else that is done when it is."""
