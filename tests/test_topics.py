@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 import gc
 import re
 import tracemalloc
@@ -13,6 +14,7 @@ import pytest
 
 import falcon_ws_mw
 from falcon_ws_mw import topics
+from falcon_ws_mw.channels import Holdings, channel_of_filter
 from falcon_ws_mw.errors import FalconWebSocketError, InvalidTopic
 from falcon_ws_mw.topics import TopicIndex, check_topic, check_topic_filter, topic_matches
 
@@ -632,3 +634,33 @@ def test_a_chain_of_nodes_of_any_length_can_be_freed() -> None:
         node.children['a'] = node = topics._Node(('a',))
 
     del top, node
+
+
+# -- how many hold what begins alike
+
+
+@anything
+@given(st.lists(st.tuples(st.sampled_from(['#', '+/a', 'a', 'a/#', 'a/+/b']), st.integers(0, 3))))
+def test_a_channel_is_held_by_those_of_all_its_filters(changes: list[tuple[str, int]]) -> None:
+    counts: Counter[str] = Counter()
+    holdings = Holdings(lambda _, topic_filter: counts[topic_filter])
+    for topic_filter, count in changes:
+        counts[topic_filter] = count
+        assert holdings.changed('topic', topic_filter) == channel_of_filter(topic_filter)
+        for channel in map(channel_of_filter, counts):
+            those = (counts[each] for each in counts if channel_of_filter(each) == channel)
+            assert holdings.count(channel) == sum(those)
+
+
+def test_how_many_filters_begin_alike_is_not_counted_anew_for_each_message() -> None:
+    asked: list[str] = []
+
+    def count(kind: str, topic_filter: str) -> int:
+        asked.append(topic_filter)
+        return 1
+
+    holdings = Holdings(count)
+    for number in range(100):
+        holdings.changed('topic', f'sensors/+/{number}')
+    assert holdings.count(channel_of_filter('sensors/#')) == 100
+    assert len(asked) == 100
