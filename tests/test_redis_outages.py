@@ -299,6 +299,52 @@ async def test_who_joins_while_redis_is_told_of_very_much_may_have_missed_someth
     assert 'how many is not known' in gap
 
 
+async def test_who_leaves_before_an_outage_is_noticed_and_comes_back_is_told_the_same(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    url = '?timeout_seconds=1'
+    async with (
+        wire_to(redis_server) as wire,
+        nodes(f'{redis_server.url}{url}', f'{wire.url}{url}') as (a, b),
+    ):
+        await a.member(ROOM)
+        member = await b.member(ROOM)
+        await a.manager.broadcast_to_room(ROOM, '0')
+        await member.gets(1)
+        wire.cut()
+        await b.manager.leave_room(member.id, ROOM)
+        await until(lambda: b.health.state == 'connecting')
+        for _ in range(5):
+            await a.manager.broadcast_to_room(ROOM, '1')
+        await b.manager.join_room(member.id, ROOM)
+        wire.mend()
+        await b.connected()
+        await until(lambda: b.gaps != [])
+        assert [(gap.name, gap.lost) for gap in b.gaps] == [(ROOM, None)]
+
+
+async def test_who_comes_back_to_a_room_that_redis_has_refused_to_give_up_is_told_no_wrong_number(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with nodes(redis_server.url, redis_server.url) as (a, b):
+        await a.member(ROOM)
+        member = await b.member(ROOM)
+        with redis_server.client() as client:
+            client.config_set('maxmemory', 1)
+            await b.manager.leave_room(member.id, ROOM)
+            await b.manager.join_room(member.id, 'new')  # both are brought at once, and refused
+            client.config_set('maxmemory', 0)
+        for _ in range(5):
+            await a.manager.broadcast_to_room(ROOM, '1')
+        await b.manager.join_room(member.id, ROOM)
+        await a.manager.broadcast_to_room(ROOM, '2')
+        await member.gets(1)
+        assert member.texts == ['2']
+        assert b.lost(ROOM) in {0, None}
+    caplog.clear()
+
+
 async def test_an_app_starts_without_redis_and_is_in_touch_when_it_comes(
     redis_server: RedisServer, logs: Logs
 ) -> None:

@@ -101,9 +101,10 @@ class Holding:
                     continue
                 held = _Held(channel, self._keys.channel(channel))
                 self._held[channel] = self._by_key[held.key.encode()] = held
+            is_heard = held.listened_in is not None and not held.listened_in.is_over
+            if not is_heard and not (held.count and count):
+                held.position = Position()  # what is missed while nobody is here concerns nobody
             held.count = count
-            if not count and (held.listened_in is None or held.listened_in.is_over):
-                held.position = Position()  # what is missed from now on concerns nobody here
             self._unsettled[channel] = held
 
     def doubt(self, channels: Iterable[Channel] | None = None) -> None:
