@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
-from falcon_ws_mw import BackendUnavailable
+from falcon_ws_mw import BackendUnavailable, RemoteCallError
 from falcon_ws_mw.answers import FORGOTTEN, Answer, Answers
 from falcon_ws_mw.calls import ANSWER, ANSWER_SECONDS, ASK, ASK_AGAIN, LONGEST_LOOK_SECONDS, Calls
 from falcon_ws_mw.channels import Channel
@@ -314,6 +314,42 @@ def test_who_is_stopped_while_it_does_something_does_not_do_it_again() -> None:
         with pytest.raises(BackendUnavailable, match='nobody remembers there'):
             await asking
         assert pair.done[1] == 1
+
+    run(law())
+
+
+def test_what_was_cancelled_under_it_is_answered_as_a_failure() -> None:
+    async def cancelled(what: int) -> None:
+        raise asyncio.CancelledError
+
+    async def law() -> None:
+        pair = Pair()
+        pair.b._operations = {'do': cancelled}
+        with pytest.raises(RemoteCallError, match='CancelledError'):
+            await pair.ask(1)
+        assert now() == 0
+        assert pair.b._answers._open == set()
+
+    run(law())
+
+
+def test_who_stops_while_it_waits_for_an_answer_waits_no_longer_and_asks_nobody_again() -> None:
+    async def law() -> None:
+        pair = Pair()
+        pair.takes_seconds = 3
+        asking = [asyncio.create_task(pair.ask(1, seconds=3_600)) for _ in range(2)]
+        await asyncio.sleep(0.1)  # before the first look
+        asking.append(asyncio.create_task(pair.ask(1, seconds=3_600)))
+        await asyncio.sleep(1)
+        await pair.a.end()
+        for each in asking:
+            with pytest.raises(BackendUnavailable, match='the app has stopped'):
+                await each
+        assert now() == pytest.approx(1.1)
+        said = pair.count(ASK, ASK_AGAIN)
+        pair.a.begin()
+        await asyncio.sleep(100)
+        assert pair.count(ASK, ASK_AGAIN) == said
 
     run(law())
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 from falcon import OperationNotAllowed, WebSocketDisconnected
 import orjson
 
-from falcon_ws_mw import errors
+from falcon_ws_mw import cancellation, errors
 from falcon_ws_mw.answers import Answer, Answers
 from falcon_ws_mw.channels import Channel
 from falcon_ws_mw.errors import BackendUnavailable, RemoteCallError
@@ -88,6 +88,12 @@ class _Question:
         self.facts = facts
         self.variants = variants
         self.answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+
+    def refuse(self, problem: str) -> None:
+        """It will not be answered."""
+        if not self.answer.done():
+            self.answer.set_exception(BackendUnavailable(problem))
+            self.answer.exception()  # whoever asks may have been told of it already
 
 
 class Calls:
@@ -308,7 +314,9 @@ class Calls:
         try:
             operation = self._operations[packet.facts['call']]
             return _as_answer('result', await operation(*packet.facts['args'], **named))
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if not isinstance(error, Exception) and cancellation.is_for_this_task():
+                raise
             name = type(error).__name__
             if _REVIVED.get(name) is type(error):
                 args = (error.code,) if isinstance(error, WebSocketDisconnected) else error.args
@@ -321,8 +329,11 @@ class Calls:
         self._has_ended = False
 
     async def end(self) -> None:
-        """Answer nobody any more, until `begin`."""
+        """Answer nobody any more, until `begin`; whoever waits for an answer is told."""
         self._has_ended = True
+        # By its next name this process would ask the same once more, and it would be done twice.
+        for question in self._questions.values():
+            question.refuse('the app has stopped')
         for task in self._answering:
             task.cancel()
         if self._answering:
