@@ -514,6 +514,19 @@ async def test_what_cannot_be_read_is_counted_and_harms_nobody(
     assert len(logs.take()) == 1
 
 
+async def test_what_comes_by_the_channel_of_a_process_is_delivered_to_nobody(
+    both: list[Node], logs: Logs
+) -> None:
+    a, b = both
+    member = await a.member('room')
+    variants = (Variant(None, {'type': 'websocket.send', 'text': 'x'}),)
+    data = Packet('deliver', 'x', 1, {}, variants).encode()
+    await b.manager.backend.send([Channel('node', member.id.partition('.')[0])], data)
+    await until(lambda: a.health.undecodable == 1)
+    assert member.texts == []
+    assert len(logs.take()) == 1
+
+
 @pytest.mark.parametrize(
     'said', [b'', b'D', b'D x', b'D a.0 nine data', b'P a.0 1', b'U x', b'X a', b'\xff' * 20]
 )
@@ -715,7 +728,9 @@ async def test_who_cannot_take_what_others_of_several_rooms_can_is_counted(
     for member in (small, there):
         member.connection.limits = Limits(max_outbox_bytes=10)
     a.manager._registry.least_outbox_bytes = b.manager._registry.least_outbox_bytes = 10
-    report = await a.manager.broadcast_to_room(['small', 'large'], 'x' * 11)
+    excluded = await a.member('small')
+    excluded.connection.limits = small.connection.limits
+    report = await a.manager.broadcast_to_room(['small', 'large'], 'x' * 11, [excluded.id])
     assert (report.queued, report.dropped) == (1, 1)
     assert large.texts == ['x' * 11]
     await until(lambda: b.manager.stats().dropped == 1)

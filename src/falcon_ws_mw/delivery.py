@@ -10,13 +10,20 @@ from typing import Any, Final
 
 import orjson
 
-from falcon_ws_mw.channels import Channel, Holdings, Kind, channel_of_filter, channels_of
+from falcon_ws_mw.channels import (
+    COUNTED_KINDS,
+    Channel,
+    Holdings,
+    Kind,
+    channel_of_filter,
+    channels_of,
+)
 from falcon_ws_mw.connection import Connection
 from falcon_ws_mw.errors import MessageTooBig
 from falcon_ws_mw.fanout import Fanout
 from falcon_ws_mw.logs import ClientFaults
 from falcon_ws_mw.outbox import Key
-from falcon_ws_mw.packets import Packet, as_key
+from falcon_ws_mw.packets import Packet, UnreadablePacket, as_key
 from falcon_ws_mw.registry import Registry
 from falcon_ws_mw.reports import Counters, DeliveryReport
 from falcon_ws_mw.seen import Copies
@@ -134,7 +141,6 @@ class Delivery:
             report = self._fanout.deliver(
                 members,
                 packet.variants,
-                facts.get('except', ()),
                 slow_consumer=facts.get('slow_consumer'),
                 key=None if key is None else line_of(channel.kind, names, as_key(key)),
             )
@@ -156,7 +162,7 @@ class Delivery:
         """Those under a channel who have not had a message by another one."""
         facts = packet.facts
         names = facts.get('names')
-        members = self._members(channel, names)
+        members = self._fanout.without(self._members(channel, names), facts.get('except', ()))
         if names is None and 'many' not in facts:
             return members
         if self._copies.is_over(packet):
@@ -174,6 +180,8 @@ class Delivery:
         return self._copies.those_without(packet, channel, others, members)
 
     def _members(self, channel: Channel, names: Any) -> list[Connection]:
+        if channel.kind not in COUNTED_KINDS:
+            raise UnreadablePacket(f'nothing is delivered by channels of a {channel.kind}')
         if channel.kind != 'topic':
             return self._registry.under(channel.kind, channel.name)
         (topic,) = names

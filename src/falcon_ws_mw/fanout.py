@@ -57,7 +57,7 @@ class Fanout:
         hash(key)  # what cannot be a key is said before anybody gets anything
         if slow_consumer is not None:
             check_choice('slow_consumer', slow_consumer, SlowConsumer)
-        members = self._without(members, exclude_ids)
+        members = self.without(members, exclude_ids)
         if not members and isinstance(message, Message):
             return DeliveryReport(0, 0)  # which of the app's envelopes it would have is not known
         by_codec = [(self.codecs.default, members)]
@@ -120,7 +120,7 @@ class Fanout:
             ValueError: If it is in no envelope that they speak, or that it could be put into.
             MessageTooBig: See `send`.
         """
-        members = self._without(members, exclude_ids)
+        members = self.without(members, exclude_ids)
         first = variants[0]
         if first.wire is None or not members:
             return self._post([(first.frame, members)], slow_consumer, key)
@@ -139,7 +139,8 @@ class Fanout:
 
     # -- both
 
-    def _without(self, members: list[Connection], exclude_ids: Iterable[str]) -> list[Connection]:
+    def without(self, members: list[Connection], exclude_ids: Iterable[str]) -> list[Connection]:
+        """Some connections, but for those of some ids."""
         if not exclude_ids:
             return members
         ids = (exclude_ids,) if isinstance(exclude_ids, str) else exclude_ids
