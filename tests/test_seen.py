@@ -63,7 +63,7 @@ def test_once_all_expected_copies_have_come_nobody_who_joins_gets_another() -> N
 
 
 def test_what_is_forgotten_is_known_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seen, 'MAX_REMEMBERED', 5)
+    monkeypatch.setattr(seen, 'MAX_REMEMBERED', 2 + 3 * seen.MESSAGE_WEIGHT)
     copies = Copies()
     take(copies, 1, ONE, [ADA, BOB], [ONE, TWO])
     take(copies, 2, ONE, [ADA], [ONE, TWO])
@@ -72,7 +72,8 @@ def test_what_is_forgotten_is_known_to_be(monkeypatch: pytest.MonkeyPatch) -> No
     assert copies.is_over(packet(1))
     assert not copies.is_over(packet(2))
     assert take(copies, 3, TWO, [ADA, BOB], [ONE, TWO]) == [BOB]
-    take(copies, 4, ONE, [ADA] * 5, [ONE, TWO])  # alone it is remembered all the same
+    crowd = [Member(str(number)) for number in range(2 + 3 * seen.MESSAGE_WEIGHT)]
+    take(copies, 4, ONE, [ADA, *crowd], [ONE, TWO])  # alone it is remembered all the same
     assert copies.is_over(packet(2))
     assert take(copies, 4, TWO, [ADA, BOB], [ONE, TWO]) == [BOB]
 

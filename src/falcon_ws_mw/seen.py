@@ -9,7 +9,11 @@ from falcon_ws_mw.channels import Channel
 from falcon_ws_mw.packets import Packet
 
 MAX_REMEMBERED: Final = 500_000
-"""How many messages whose other copies are still to come are remembered, and deliveries of them."""
+"""How many deliveries are remembered, of messages whose other copies are still to come: they occupy
+some 50 MiB."""
+
+MESSAGE_WEIGHT: Final = 8
+"""As how many deliveries a message counts itself: so much longer is what is remembered of it."""
 
 
 class Identified(Protocol):
@@ -86,7 +90,7 @@ class Copies:
         expected = self._expected.get(one)
         if expected is None:
             expected = self._expected[one] = _Expected(others())
-            self._remembered += 1
+            self._remembered += MESSAGE_WEIGHT
         rest = [member for member in members if member.id not in expected.had]
         if expected.channels is not None:
             expected.channels.discard(channel)
@@ -100,7 +104,7 @@ class Copies:
         return rest
 
     def _end(self, one: tuple[str, int], *, is_complete: bool) -> None:
-        self._remembered -= 1 + len(self._expected.pop(one).had)
+        self._remembered -= MESSAGE_WEIGHT + len(self._expected.pop(one).had)
         self._done.put(one, is_complete)
 
 
