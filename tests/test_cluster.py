@@ -243,6 +243,28 @@ async def test_what_is_too_long_for_everybody_is_refused_here_and_counted_there(
         await a.manager.send_to_connection(there.id, 'x' * 11)
 
 
+async def test_what_some_can_take_is_refused_to_nobody_and_counted_for_the_others(
+    both: list[Node],
+) -> None:
+    a, _ = both
+    small, large = [await a.member('room') for _ in range(2)]
+    small.connection.limits = Limits(max_outbox_bytes=10)
+    a.manager._registry.least_outbox_bytes = 10
+    for member, user in ((small, 'ada'), (large, 'bob')):
+        await a.manager.identify(member.id, user)
+    report = await a.manager.broadcast_to_users(['ada', 'bob'], 'x' * 11)
+    assert (report.queued, report.dropped) == (1, 1)
+    short = Envelope(type_field='t', payload_field='p', id_field=None)
+    large.connection.codec = a.manager.codecs.speaking(short)
+    report = await a.manager.broadcast_to_room('room', Message('x' * 11))
+    assert (report.queued, report.dropped) == (1, 1)
+    assert large.texts == ['x' * 11, '{"t":"xxxxxxxxxxx","p":null}']
+    assert small.texts == []
+    assert a.manager.stats().dropped == 2
+    with pytest.raises(MessageTooBig):
+        await a.manager.broadcast_to_users(['ada', 'cem'], 'x' * 11)
+
+
 # -- to one
 
 

@@ -179,16 +179,15 @@ class Calls:
         return [] if answer is None else [_result_of(answer)]
 
     async def ask_each(
-        self, node_ids: Iterable[str], operation: str, *args: Any, without_absent: bool = False
+        self, node_ids: Iterable[str], operation: str, *args: Any, **options: Any
     ) -> list[Any]:
-        """Ask several processes; what each of them answered. Raises like `ask`, when all are done.
+        """Ask several processes; what each of them answered. Else like `ask`.
 
-        Not by the channel that they hold: it may be held by others, or no more, when it is asked
-        again.
+        It raises when all are done. Not by the channel that they hold: it may be held by others, or
+        no more, when it is asked again.
         """
         asking = (
-            self.ask(Channel('node', node_id), operation, *args, without_absent=without_absent)
-            for node_id in node_ids
+            self.ask(Channel('node', node_id), operation, *args, **options) for node_id in node_ids
         )
         answers: list[Any] = []
         for outcome in await asyncio.gather(*asking, return_exceptions=True):

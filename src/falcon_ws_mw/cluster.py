@@ -16,7 +16,7 @@ from falcon_ws_mw.backends import Backend
 from falcon_ws_mw.calls import ANSWER, ASK, ASK_AGAIN, Calls, Operation
 from falcon_ws_mw.channels import Channel, Holdings, Kind, channels_of
 from falcon_ws_mw.connection import Connection
-from falcon_ws_mw.delivery import Delivery, line_of, names_of
+from falcon_ws_mw.delivery import Delivery, Outcome, line_of, names_of
 from falcon_ws_mw.envelope import Sendable, is_id
 from falcon_ws_mw.errors import ConnectionNotFound
 from falcon_ws_mw.fanout import Fanout
@@ -181,30 +181,37 @@ class Cluster:
             return self._fanout.deliver(
                 members, variants, excluded, slow_consumer=slow_consumer, key=key
             )
+        outcome = Outcome()
         if kind == 'user' and len(channels) > 1:
-            return await self._send_each(channels, facts, variants)
-        return await self._send(channels, facts | names_of(kind, names), variants)
+            await self._send_each(channels, facts, variants, outcome)
+        else:
+            await self._send(channels, facts | names_of(kind, names), variants, outcome)
+        return self._delivery.report(outcome)
 
     async def _send_each(
-        self, channels: Iterable[Channel], facts: Mapping[str, Any], variants: tuple[Variant, ...]
-    ) -> DeliveryReport:
+        self,
+        channels: Iterable[Channel],
+        facts: Mapping[str, Any],
+        variants: tuple[Variant, ...],
+        outcome: Outcome,
+    ) -> None:
         """Send to many users: no connection is two users', so none could get it twice."""
-        sending = [self._send([channel], facts, variants) for channel in channels]
-        reports = await asyncio.gather(*sending, return_exceptions=True)
-        for report in reports:
-            if isinstance(report, BaseException):
-                raise report
-        done = [report for report in reports if isinstance(report, DeliveryReport)]
-        return DeliveryReport(sum(each.queued for each in done), sum(each.dropped for each in done))
+        sending = [self._send([channel], facts, variants, outcome) for channel in channels]
+        for failure in await asyncio.gather(*sending, return_exceptions=True):
+            if failure is not None:
+                raise failure
 
     async def _send(
-        self, channels: list[Channel], facts: Mapping[str, Any], variants: tuple[Variant, ...]
-    ) -> DeliveryReport:
+        self,
+        channels: list[Channel],
+        facts: Mapping[str, Any],
+        variants: tuple[Variant, ...],
+        outcome: Outcome,
+    ) -> None:
         packet = self._packet(DELIVER, facts, variants)
         data = packet.encode()
-        with self._delivery.watched(packet) as outcome:
+        with self._delivery.watched(packet, outcome):
             await self._backend.send(channels, data)
-        return self._delivery.report(outcome)
 
     def _packet(
         self, operation: str, facts: Mapping[str, Any], variants: tuple[Variant, ...] = ()
@@ -243,15 +250,17 @@ class Cluster:
             named['variants'] = self._fanout.pack([], message, None)
         if not is_id(connection_id):  # a lone surrogate: nobody could be asked for it
             raise ConnectionNotFound(connection_id)
-        channels = [Channel('connection', connection_id)]
         node_id, separator, _ = connection_id.partition(_SEPARATOR)
+        node_ids: Iterable[str] = ()
         if separator and len(node_id) == len(self.node_id):
-            channels.insert(0, Channel('node', node_id))
-        for channel in channels:
-            answers = await self._calls.ask(channel, operation, connection_id, *args, **named)
-            if answers:
-                return answers[0]
-        raise ConnectionNotFound(connection_id)
+            node_ids = (node_id,)
+        answers = await self._calls.ask_each(node_ids, operation, connection_id, *args, **named)
+        if not answers:  # it may be an id of the app's own
+            node_ids = await self._backend.holders(Channel('connection', connection_id))
+            answers = await self._calls.ask_each(node_ids, operation, connection_id, *args, **named)
+        if not answers:
+            raise ConnectionNotFound(connection_id)
+        return answers[0]
 
     async def ask_all(
         self, kind: Kind, name: str, operation: str, *args: Any, without_absent: bool = False

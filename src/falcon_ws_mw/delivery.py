@@ -59,7 +59,7 @@ def _digest(names: Iterable[str]) -> str:
 
 @dataclass(slots=True)
 class Outcome:
-    """What becomes, in the process that sends it, of a message; of all its copies together.
+    """What becomes of a message in the process that sends it; of all its packets and their copies.
 
     Attributes:
         queued: How many connections have got it.
@@ -106,12 +106,17 @@ class Delivery:
         self._copies = Copies()
 
     @contextlib.contextmanager
-    def watched(self, packet: Packet) -> Iterator[Outcome]:
-        """See what becomes, here, of a message that is sent meanwhile."""
+    def watched(self, packet: Packet, outcome: Outcome) -> Iterator[None]:
+        """See what becomes, here, of a packet that is sent meanwhile.
+
+        Args:
+            packet: The packet.
+            outcome: Where that is added to.
+        """
         one = (packet.origin, packet.number)
-        outcome = self._outcomes[one] = Outcome()
+        self._outcomes[one] = outcome
         try:
-            yield outcome
+            yield
         finally:
             del self._outcomes[one]
 

@@ -153,19 +153,26 @@ class Fanout:
         slow_consumer: SlowConsumer | None,
         key: Key | None,
     ) -> DeliveryReport:
-        queued = dropped = 0
+        queued = dropped = unable = 0
+        too_big: MessageTooBig | None = None
         for frame, group in frames:
             size = frame_bytes(frame)
             if size > self._registry.least_outbox_bytes:
-                able = those_who_can_take(group, size)
+                try:
+                    able = those_who_can_take(group, size)
+                except MessageTooBig as error:
+                    too_big, unable = error, unable + len(group)
+                    continue
                 dropped += len(group) - len(able)
                 group = able  # noqa: PLW2901
             report = post_all(group, frame, size, slow_consumer=slow_consumer, key=key)
             queued += report.queued
             dropped += report.dropped
+        if too_big is not None and not queued + dropped:  # in no envelope anybody could take it
+            raise too_big
         self._counters.delivered += queued
-        self._counters.dropped += dropped
-        return DeliveryReport(queued, dropped)
+        self._counters.dropped += dropped + unable
+        return DeliveryReport(queued, dropped + unable)
 
 
 def _by_codec(connections: list[Connection]) -> list[tuple[Codec, list[Connection]]]:
