@@ -28,7 +28,7 @@ run() { # python version, name, requirements
         touch "$venv/.ready"
     fi
     echo "== $("$venv/bin/python" --version), Falcon $("$venv/bin/python" -c 'import falcon; print(falcon.__version__)')"
-    "$venv/bin/python" -m pytest -q -p no:cacheprovider -n 4 --dist worksteal
+    FEW_EXAMPLES=1 "$venv/bin/python" -m pytest -q -p no:cacheprovider -n 4 --dist worksteal
 }
 
 run 3.11 py3.11-falcon4.0 falcon==4.0.2

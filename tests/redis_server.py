@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from .servers import PATIENCE_SECONDS
+from .servers import PATIENCE_SECONDS, free_port
 
 EXECUTABLE = 'redis-server'
 
@@ -34,13 +33,6 @@ def needs_redis() -> None:
     if os.environ.get('CI'):
         raise RuntimeError(reason)
     pytest.skip(reason)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class RedisServer:

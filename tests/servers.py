@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 import json
+import secrets
 import socket
 from typing import Any
 
@@ -88,6 +89,19 @@ class Client:
         raw = transport.get_extra_info('socket')
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\x01\0\0\0\0\0\0\0')
         transport.abort()
+
+
+def free_port() -> int:
+    """A port for a program that is told which, and can inherit no socket.
+
+    Not one of those from which a connection is given its own (Linux: 32768 to 60999): until the
+    program listens, any connection of another test might get it.
+    """
+    while True:
+        port = 10_240 + secrets.randbelow(22_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(('127.0.0.1', port))
+            return port
 
 
 def listener() -> socket.socket:

@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidStatus
 from falcon_ws_mw import Limits, WebSocket, WebSocketLifespan, falcon_internals, install, stream
 
 from .conftest import Logs
+from .examples_made import some
 from .servers import PATIENCE_SECONDS, serve
 
 
@@ -99,7 +100,7 @@ async def test_any_conversation_is_split_in_the_order_it_was_sent(
     app.add_route('/ws', resource)
     runs: list[list[str | bytes]] = []
 
-    @settings(max_examples=170, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=some(170), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.sampled_from(SAMPLES), max_size=30))
     def collect(conversation: list[str | bytes]) -> None:
         runs.append(conversation)

@@ -18,6 +18,8 @@ from falcon_ws_mw.calls import ANSWER, ANSWER_SECONDS, ASK, ASK_AGAIN, LONGEST_L
 from falcon_ws_mw.channels import Channel
 from falcon_ws_mw.packets import Packet, Variant, decode
 
+from .examples_made import some
+
 # -- a clock that is where something is due
 
 
@@ -142,7 +144,7 @@ class Pair:
 fates = st.one_of(st.sampled_from(['lost', 'once', 'twice']), st.floats(0.001, 8, allow_nan=False))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=some(300), deadline=None)
 @given(
     st.lists(st.lists(fates, max_size=4), min_size=1, max_size=5),
     st.floats(0, 0.9, allow_nan=False),
@@ -161,7 +163,7 @@ def test_each_is_done_once_and_answered_however_four_packets_are_treated(
     run(law())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=some(300), deadline=None)
 @given(st.lists(st.lists(fates, max_size=14), min_size=1, max_size=5))
 def test_none_is_done_twice_and_no_answer_is_missed_whatever_the_way_does(
     fates: list[list[Fate]],
@@ -360,7 +362,7 @@ def test_who_stops_while_it_waits_for_an_answer_waits_no_longer_and_asks_nobody_
 keys = st.tuples(st.sampled_from(['a', 'b', 'c']), st.integers(1, 30))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=some(300), deadline=None)
 @given(st.lists(st.tuples(keys, st.integers(0, 60), st.booleans())))
 def test_nothing_is_new_twice_and_an_answer_is_the_one_that_was_given_or_forgotten(
     steps: list[tuple[tuple[str, int], int, bool]],

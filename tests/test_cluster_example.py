@@ -20,8 +20,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from .conftest import Logs
-from .redis_server import RedisServer, free_port, needs_redis, redis_server, wire_to
-from .servers import PATIENCE_SECONDS, Client, serve
+from .redis_server import RedisServer, needs_redis, redis_server, wire_to
+from .servers import PATIENCE_SECONDS, Client, free_port, serve
 
 __all__ = ['redis_server']
 

@@ -52,6 +52,7 @@ from falcon_ws_mw.payloads import payload_type
 from falcon_ws_mw.payloads.base import PayloadType
 from falcon_ws_mw.reading import Decode
 
+from .examples_made import some
 from .servers import PATIENCE_SECONDS
 
 _IS_LONG = os.environ.get('FUZZ_PROFILE') == 'long'
@@ -76,7 +77,7 @@ PROFILE = settings.get_profile('falcon_ws_long' if _IS_LONG else 'falcon_ws_quic
 
 def examples(quickly: int) -> settings:
     """The settings of a test that makes so many examples when nobody asked for many."""
-    return PROFILE if _IS_LONG else settings(PROFILE, max_examples=quickly)
+    return PROFILE if _IS_LONG else settings(PROFILE, max_examples=some(quickly))
 
 
 @contextmanager

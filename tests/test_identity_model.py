@@ -25,11 +25,12 @@ from falcon_ws_mw import (
 
 from .clocks import Clocks, clocks
 from .conftest import Logs
+from .examples_made import some
 from .servers import PATIENCE_SECONDS, Client, Served, serve
 
 __all__ = ['clocks']  # a fixture
 
-STEPS = 10_000
+STEPS = some(10_000)
 USERS = ('ada', 'bob', 'cyd')
 ROOMS = ('r1', 'r2', 'r3')
 FILTERS = ('t/a', 't/b', 't/#')

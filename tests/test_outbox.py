@@ -13,6 +13,8 @@ from falcon_ws_mw.frames import Frame, text_frame
 from falcon_ws_mw.options import Limits, SlowConsumer
 from falcon_ws_mw.outbox import Key, Offered, Outbox
 
+from .examples_made import some
+
 CLOSE: Frame = {'type': 'websocket.close', 'code': 1000, 'reason': 'x' * 50}
 
 POLICIES: tuple[SlowConsumer, ...] = get_args(SlowConsumer)
@@ -396,7 +398,7 @@ def take_step(box: Outbox, model: Model, text: str, step: Step) -> None:
         model.line = []
 
 
-@settings(max_examples=300)
+@settings(max_examples=some(300))
 @given(STEPS, BOUNDS, BOUNDS)
 def test_any_order_of_steps_equals_a_simple_model(
     steps: list[Step], max_messages: int | None, max_bytes: int | None

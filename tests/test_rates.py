@@ -25,9 +25,10 @@ from falcon_ws_mw import (
 from falcon_ws_mw.rates import FLOOD_SECONDS, PAUSE_SECONDS, AddressRates, MessageRate
 
 from .conftest import Logs
+from .examples_made import some
 from .servers import IMPLEMENTATIONS, PATIENCE_SECONDS, Client, Served, serve
 
-anything = settings(deadline=None, database=None, max_examples=200)
+anything = settings(deadline=None, database=None, max_examples=some(200))
 
 rates = st.floats(0.1, 1_000)
 bursts = st.none() | st.integers(1, 50)

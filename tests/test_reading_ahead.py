@@ -12,7 +12,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 from typing import Any
 
@@ -25,7 +24,7 @@ from websockets.frames import Frame, Opcode
 from falcon_ws_mw import WebSocket, install
 
 from .conftest import Logs
-from .servers import IMPLEMENTATIONS, PATIENCE_SECONDS, Client, serve
+from .servers import IMPLEMENTATIONS, PATIENCE_SECONDS, Client, free_port, serve
 from .test_busy_handlers import Desk, Peer, busy, note
 from .test_connection import settled, soon
 from .test_docs import ROOT
@@ -298,8 +297,7 @@ async def test_200_messages_behind_a_busy_handler_do_not_cost_it_the_servers_pin
 @asynccontextmanager
 async def served_by(command: str) -> AsyncIterator[int]:
     """Serve `switching_app` by a process of its own, and give its port."""
-    with socket.create_server(('127.0.0.1', 0)) as reserved:
-        port = int(reserved.getsockname()[1])
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         '-m',

@@ -15,7 +15,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 from typing import Any
 
@@ -23,7 +22,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from .servers import PATIENCE_SECONDS, Client
+from .servers import PATIENCE_SECONDS, Client, free_port
 from .test_docs import DOCS, ROOT, table_of
 
 PAGE = 'servers.md'
@@ -133,8 +132,7 @@ class Served:
 @asynccontextmanager
 async def serve(command: str, app: str = 'tests.served_app:app') -> AsyncIterator[Served]:
     """Serve an app by a server in a process of its own."""
-    with socket.create_server(('127.0.0.1', 0)) as reserved:
-        port = int(reserved.getsockname()[1])
+    port = free_port()
     connected: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -18,6 +18,8 @@ from falcon_ws_mw.channels import Holdings, channel_of_filter
 from falcon_ws_mw.errors import FalconWebSocketError, InvalidTopic
 from falcon_ws_mw.topics import TopicIndex, check_topic, check_topic_filter, topic_matches
 
+from .examples_made import some
+
 MAX_BYTES = 65_535
 
 anything = settings(deadline=None, database=None)
@@ -274,7 +276,7 @@ def filters(levels: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.builds(lambda a, b: '/'.join(a + b), head, tail).filter(bool)
 
 
-@settings(anything, max_examples=1_000)
+@settings(anything, max_examples=some(1_000))
 @given(filters(few), paths(few))
 def test_a_filter_matches_what_its_regular_expression_does(topic_filter: str, topic: str) -> None:
     expected = re.fullmatch(as_pattern(topic_filter), topic) is not None
@@ -343,7 +345,7 @@ def place(topic_filter: str) -> list[int]:
     return own if own[-1] == 0 else [*own, 1]
 
 
-@settings(anything, max_examples=500)
+@settings(anything, max_examples=some(500))
 @given(interleavings(), st.lists(paths(few), min_size=1, max_size=5))
 def test_the_members_of_a_topic_are_those_of_all_its_filters_each_once_in_their_order(
     interleaving: Steps, asked: list[str]
@@ -365,7 +367,7 @@ def test_a_filter_is_there_as_long_as_somebody_holds_it(interleaving: Steps) -> 
     assert (index.filters(), len(index)) == (list(model), len(model))
 
 
-@settings(anything, max_examples=300)
+@settings(anything, max_examples=some(300))
 @given(interleavings())
 def test_there_are_never_more_than_two_nodes_to_a_filter(interleaving: Steps) -> None:
     index, model = played(interleaving)

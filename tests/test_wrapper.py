@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 import json
 from pathlib import Path
 import re
-import socket
 import subprocess
 import sys
 from typing import Any
@@ -33,7 +32,7 @@ from falcon_ws_mw import (
 )
 
 from .conftest import Logs
-from .servers import PATIENCE_SECONDS, serve
+from .servers import PATIENCE_SECONDS, free_port, serve
 from .wrapped_app import Echo
 
 ROOT = Path(__file__).parents[1]
@@ -377,8 +376,7 @@ async def test_other_asgi_middleware_may_stand_around_it(ws_implementation: str)
 
 @asynccontextmanager
 async def uvicorn_process(*arguments: str) -> AsyncIterator[tuple[int, subprocess.Popen[str]]]:
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, '-W', 'error', '-m', 'uvicorn', '--port', str(port), *arguments]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
