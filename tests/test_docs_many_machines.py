@@ -142,7 +142,7 @@ async def test_local_is_the_word_for_this_process_alone(
 async def test_an_http_resource_answers_503_where_the_app_says_so(
     page_of: Callable[[str], Page], redis_server: RedisServer, logs: Logs
 ) -> None:
-    app = page_of(f'{redis_server.url}?wait_seconds=0.2').apps[2]
+    app = page_of(f'{redis_server.url}?wait_seconds=1').apps[2]
     async with (
         serve(app) as one,
         one.client('/chat/garden?user=ada') as ada,
